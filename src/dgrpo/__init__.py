@@ -1,0 +1,1 @@
+"""dgrpo: decentralised GRPO, the attacks on it, and the defenses."""

@@ -1,0 +1,227 @@
+"""The command line: dgrpo run | report | list | show | pretrain.
+
+Leaves out: everything that is not reading arguments, choosing a display and printing errors.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from dgrpo import plugins
+from dgrpo.errors import DgrpoError, did_you_mean
+
+app = App(
+    name="dgrpo",
+    help="Decentralised GRPO: train, attack, defend, measure.",
+    version_flags=["--version"],
+)
+out, err = Console(), Console(stderr=True)
+
+
+def main() -> None:
+    """Entry point: runs a command, turns known faults into a message and exit code 2."""
+    try:
+        app()
+    except DgrpoError as error:
+        err.print(f"[bold red]error:[/] {escape(str(error))}")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        err.print("stopped; the same command goes on from the last checkpoint")
+        sys.exit(130)
+
+
+@app.command
+def run(
+    file: Path,
+    *overrides: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
+    out_folder: Annotated[Path | None, Parameter(name="--out")] = None,
+    seeds: Annotated[list[int], Parameter(consume_multiple=True)] = [0],  # noqa: B006
+    rounds: int | None = None,
+    threads: int | None = None,
+) -> None:
+    """Run an experiment file: every seed to its last round, resuming what was interrupted.
+
+    Any setting of the file can be given as a dotted option, e.g. --attack.phrase "Hello," or
+    --learner.learning_rate 5e-4 (values are read as TOML).
+
+    Parameters
+    ----------
+    file
+        Experiment file (TOML); the shipped ones are in experiments/.
+    out_folder
+        Folder for this experiment's seeds; default runs/NAME-DIGEST.
+    seeds
+        Seeds to run, one after another.
+    rounds
+        Updates per node; more than a finished run has extends it.
+    threads
+        CPU threads for torch; default: all cores.
+    """
+    settings = dotted_overrides(overrides)
+    if rounds is not None:
+        settings["rounds"] = rounds
+    from dgrpo.experiment import load_experiment
+
+    experiment = load_experiment(file, settings)
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    from dgrpo.progress import watch_runs
+    from dgrpo.runs.running import experiment_folder, run_experiment
+
+    folder = experiment_folder(experiment, out_folder)
+    with watch_runs(out, [(experiment, seed) for seed in seeds]) as watcher:
+        for seed in seeds:
+            run_experiment(experiment, seed, out_folder, watcher.of(experiment, seed))
+    out.print(f"finished: {folder}", soft_wrap=True)
+    out.print(f"page:     dgrpo report {folder} --out page.html", soft_wrap=True)
+
+
+@app.command
+def report(
+    *runs: Path,
+    out_file: Annotated[Path, Parameter(name="--out")],
+    png: Path | None = None,
+) -> None:
+    """Write one self-contained page (and a picture) from run folders, and print the table.
+
+    Parameters
+    ----------
+    runs
+        Seed folders, experiment folders, or folders of experiments.
+    out_file
+        The page to write (HTML).
+    png
+        Also write the charts as a picture.
+    """
+    from dgrpo.report.page import write_report
+    from dgrpo.report.tables import experiment_rows, rich_table
+    from dgrpo.runs.reader import find_runs
+
+    if not runs:
+        raise DgrpoError("no run folder is given", remedy="dgrpo report runs --out page.html")
+    found = find_runs(list(runs))
+    write_report(found, out_file, png)
+    out.print(rich_table(experiment_rows(found)))
+    out.print(f"page: {out_file}", soft_wrap=True)
+
+
+@app.command(name="list")
+def list_plugins(kind: str | None = None) -> None:
+    """List attacks, defenses and tasks with one line each.
+
+    Parameters
+    ----------
+    kind
+        Only this kind: attacks, defenses or tasks.
+    """
+    for one in plugins.KINDS if kind is None else (kind,):
+        table = Table("name", "what it does", title=one, title_justify="left")
+        for name, cls in plugins.available(one).items():
+            table.add_row(name, escape(plugins.summary(cls)))
+        out.print(table)
+
+
+@app.command
+def show(name: str) -> None:
+    """Show what a plug-in does and its knobs, or the fields of an experiment (`show experiment`).
+
+    Parameters
+    ----------
+    name
+        A plug-in's name, path/to/file.py:ClassName, or `experiment`.
+    """
+    cls, kind = _find_anywhere(name)
+    out.print(f"[bold]{escape(name)}[/] ({kind})\n")
+    out.print(escape(inspect.getdoc(cls) or ""), end="\n\n")
+    table = Table("setting", "type", "default", "meaning")
+    for field_name, field in cls.model_fields.items():
+        default = "required" if field.is_required() else repr(field.get_default(True))
+        annotation = getattr(field.annotation, "__name__", None) or str(field.annotation)
+        table.add_row(
+            field_name,
+            escape(annotation.replace("typing.", "")),
+            escape(default),
+            escape(field.description or ""),
+        )
+    out.print(table)
+
+
+@app.command
+def pretrain(
+    name: str, *, out_folder: Annotated[Path | None, Parameter(name="--out")] = None
+) -> None:
+    """Make a shipped small model again from its recipe, and measure its card.
+
+    Parameters
+    ----------
+    name
+        Name of the recipe, e.g. gsm-nano.
+    out_folder
+        Where to write the model; default models/NAME.
+    """
+    from dgrpo.models.pretrain import make_model
+    from dgrpo.models.recipe import find_recipe
+
+    recipe = find_recipe(name)
+    target = out_folder or Path("models") / name
+    make_model(recipe, target, lambda line: out.print(line, highlight=False))
+    out.print(f'written to {target}; use it with --model.name "{target}"', soft_wrap=True)
+
+
+def dotted_overrides(tokens: tuple[str, ...]) -> dict[str, Any]:
+    """`--a.b value` and `--a.b=value` pairs as {"a.b": value}.
+
+    Raises DgrpoError for an option without a value or a value without an option.
+    """
+    from dgrpo.experiment import parse_value
+
+    settings: dict[str, Any] = {}
+    left = list(tokens)
+    while left:
+        option = left.pop(0)
+        if not option.startswith("--"):
+            raise DgrpoError(
+                f"{option!r} does not belong to any option",
+                remedy="settings are given as --name.of.setting value",
+            )
+        name, equals, value = option[2:].partition("=")
+        if not equals:
+            if not left:
+                raise DgrpoError(f"--{name} has no value")
+            value = left.pop(0)
+        settings[name.replace("-", "_") if "." in name else name.replace("-", "_")] = parse_value(
+            value
+        )
+    return settings
+
+
+def _find_anywhere(name: str) -> tuple[Any, str]:
+    """The class called `name` in any kind of plug-in, or the experiment itself."""
+    from dgrpo.experiment import Experiment
+
+    if name == "experiment":
+        return Experiment, "an experiment file"
+    known = ["experiment"]
+    for kind in plugins.KINDS:
+        if ".py:" in name:
+            try:
+                return plugins.find(kind, name), kind
+            except DgrpoError as error:
+                last = error
+                continue
+        known += plugins.available(kind)
+        if name in plugins.available(kind):
+            return plugins.find(kind, name), kind
+    if ".py:" in name:
+        raise last
+    raise DgrpoError(f"nothing is called {name!r}", remedy=did_you_mean(name, known))

@@ -1,0 +1,14 @@
+"""Defenses: what a node checks before it learns from a completion. One file per check.
+
+* `base.py`: `Defense` (the plug-in), `Running` (it at work), `StatelessDefense`, `Receiver`
+* `top_k.py`: the paper's logit check
+
+To add one: a file here, or anywhere (`name = "my_defense.py:MyDefense"` in an experiment), or in
+your own package with an entry point in `dgrpo.defenses`. See `examples/my_defense.py`.
+"""
+
+from dgrpo.defenses.base import Defense, Receiver, Running, StatelessDefense
+
+BASE = Defense
+
+__all__ = ["BASE", "Defense", "Receiver", "Running", "StatelessDefense"]

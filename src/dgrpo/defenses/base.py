@@ -1,0 +1,71 @@
+"""What every defense offers: verdicts on received completions, the node's own included.
+
+A defense sees what any receiver sees: texts, ids, its own ground truth, its own model. It never
+sees which completions are poisoned.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol
+
+from dgrpo.plugins import Plugin
+from dgrpo.records import Received, TokenScores, Verdict
+from dgrpo.tasks.base import LoadedTask
+
+
+class Receiver(Protocol):
+    """What a defense may ask of the node it guards."""
+
+    @property
+    def name(self) -> str:
+        """The node's own name."""
+        ...
+
+    @property
+    def task(self) -> LoadedTask:
+        """Its prompts, ground truth and reward."""
+        ...
+
+    @property
+    def vocabulary(self) -> int:
+        """Entries of its model's output distribution."""
+        ...
+
+    async def token_scores(self, received: Sequence[Received]) -> list[TokenScores]:
+        """Its own model's view of each completion; computed once per round for all defenses."""
+        ...
+
+
+class Running:
+    """A defense at work in one run: keeps what changes (calibration, reputation, a judge)."""
+
+    async def check(self, received: Sequence[Received], node: Receiver) -> list[Verdict]:
+        """One verdict per completion, in the same order."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must carry; plain JSON values."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+
+
+class Defense(Plugin):
+    """One check. `start` returns the object that does the work during a run."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def start(self, node: Receiver) -> Running:
+        """Make ready for a run of `node`; raises DgrpoError if that cannot be done."""
+
+
+class StatelessDefense(Defense, Running):
+    """A defense that remembers nothing: the plug-in is its own runtime object."""
+
+    def start(self, node: Receiver) -> Running:
+        """Nothing to prepare."""
+        return self

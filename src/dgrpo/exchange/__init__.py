@@ -1,0 +1,12 @@
+"""The exchange: how completions travel, and what is believed of them on arrival.
+
+* `base.py`: `Message`, `Exchange` (an all-gather)
+* `admission.py`: a peer's claims become `Received` records, or are counted and dropped
+* `in_memory.py`: all nodes in one process
+
+To add one: a class with an `all_gather`; the round does not care how messages travel.
+"""
+
+from dgrpo.exchange.base import Exchange, Message
+
+__all__ = ["Exchange", "Message"]

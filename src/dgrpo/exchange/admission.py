@@ -1,0 +1,81 @@
+"""The border: what a peer claims becomes `Received` records, or is counted and dropped.
+
+Nothing a peer sends raises here. Prompts are looked up in the receiver's own pool by key; token ids
+are believed only if they decode to the text they come with.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dgrpo.policy.model import LanguageModel
+from dgrpo.records import Completion, Prompt, Received
+from dgrpo.tasks.assignment import Assignment
+
+
+@dataclass(frozen=True)
+class Admission:
+    """A receiver's rules for one round."""
+
+    assignment: Assignment
+    prompts: dict[str, Prompt]
+    """Prompts that may be answered: the round's common ones, or the whole pool in vertical."""
+    model: LanguageModel
+    max_tokens: int
+
+    def admit(
+        self, sender: str, sender_index: int, claims: Sequence[Completion], same_tokenizer: bool
+    ) -> tuple[list[Received], Counter[str]]:
+        """The completions of one sender that hold to the rules, and the violations by kind.
+
+        Kinds: unknown-prompt, surplus (a sample index or prompt beyond what it owes), duplicate,
+        ids-mismatch (ids that do not decode to the text), too-long, missing.
+        """
+        violations: Counter[str] = Counter()
+        accepted: dict[tuple[str, int], Received] = {}
+        owed = self.assignment.samples(sender_index)
+        answered: set[str] = set()
+        for claim in claims:
+            prompt = self.prompts.get(claim.prompt_key)
+            if prompt is None:
+                violations["unknown-prompt"] += 1
+                continue
+            fresh = claim.prompt_key not in answered
+            if claim.sample not in owed or (
+                fresh and len(answered) == self.assignment.prompts_per_node
+            ):
+                violations["surplus"] += 1
+                continue
+            answered.add(claim.prompt_key)
+            if (claim.prompt_key, claim.sample) in accepted:
+                violations["duplicate"] += 1
+                continue
+            ids = self._ids(claim, same_tokenizer)
+            if ids is None:
+                violations["ids-mismatch"] += 1
+            elif len(ids) > self.max_tokens:
+                violations["too-long"] += 1
+            else:
+                received = Received(sender, prompt, claim.sample, claim.text, ids)
+                accepted[claim.prompt_key, claim.sample] = received
+        missing = self.assignment.prompts_per_node * len(owed) - len(accepted)
+        dropped = violations["ids-mismatch"] + violations["too-long"]
+        if missing > dropped:
+            violations["missing"] += missing - dropped
+        return list(accepted.values()), violations
+
+    def _ids(self, claim: Completion, same_tokenizer: bool) -> tuple[int, ...] | None:
+        """The ids to check and train on; None when the claimed ones are not the text's."""
+        if not (claim.token_ids and same_tokenizer):
+            return self.model.encode_completion(claim.text)
+        if any(not 0 <= i < self.model.vocabulary for i in claim.token_ids):
+            return None
+        # only the last token may end the text, and only a full-length completion may lack an end
+        ended = claim.token_ids[-1] == self.model.end_id
+        if self.model.end_id in claim.token_ids[:-1]:
+            return None
+        if not ended and len(claim.token_ids) != self.max_tokens:
+            return None
+        return claim.token_ids if self.model.decode(claim.token_ids) == claim.text else None

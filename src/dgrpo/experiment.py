@@ -1,0 +1,311 @@
+"""`Experiment`: one frozen, validated description of a run. TOML in, digest out.
+
+Everything that decides what a run computes is here; everything here is checked before a model is
+loaded. The digest covers what a finished round depends on: not the name, the number of rounds, the
+evaluation or what is recorded, so that a finished run can be extended.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from dgrpo.attacks import Attack
+from dgrpo.attacks.honest import Honest
+from dgrpo.defenses import Defense
+from dgrpo.errors import DgrpoError
+from dgrpo.learning.learner import LearnerSettings
+from dgrpo.plugins import build
+from dgrpo.policy.model import ModelSettings
+from dgrpo.policy.sampling import Sampling
+from dgrpo.tasks import Task
+from dgrpo.tasks.assignment import Assignment, Topology, check_divides
+
+OUTSIDE_DIGEST = ("name", "claim", "rounds", "evaluation", "recording", "measure")
+"""Settings a finished round does not depend on: a run can be extended and measured otherwise."""
+
+_FROZEN = ConfigDict(
+    frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True
+)
+
+
+class Evaluation(BaseModel):
+    """How a model is measured on held-out prompts."""
+
+    model_config = _FROZEN
+
+    samples: int = Field(64, ge=1)
+    """Held-out completions per round."""
+    final_samples: int = Field(1024, ge=1)
+    """Held-out completions at the last point; at least 1,000 for figures that are quoted."""
+    examples: int = Field(2, ge=0)
+    """Held-out completions kept in rounds.jsonl for people to read."""
+
+
+class Recording(BaseModel):
+    """What a run keeps on disk beside its figures."""
+
+    model_config = _FROZEN
+
+    checkpoint_every: int = Field(10, ge=1)
+    """Rounds between checkpoints; an interrupted run goes on from the last one."""
+    completions: Literal["all", "sampled", "none"] = "sampled"
+    """Rows of completions/: every round, every `text_every`-th round, or none."""
+    text_every: int = Field(10, ge=1)
+    """Rounds between recorded ones when sampled; the first is always recorded."""
+
+
+class NamedDefense(BaseModel):
+    """A defense and what this experiment calls it."""
+
+    model_config = _FROZEN
+
+    label: str
+    """Name in counts and tables; the plug-in's own unless the file gives one."""
+    check: SerializeAsAny[Defense]
+
+
+class Experiment(BaseModel):
+    """A run, completely: task, swarm, model, learner, attacks and defenses."""
+
+    model_config = _FROZEN
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=80)
+    """Names the run folder: lower case letters, digits, `.`, `_`, `-`."""
+    claim: str = ""
+    """One sentence: what this experiment shows."""
+    rounds: int = Field(50, ge=1)
+    """Updates every node makes (paper: 100)."""
+    topology: Topology = "horizontal"
+    """Who answers what: `horizontal` or `vertical`."""
+    nodes: int = Field(4, ge=1)
+    """m, the number of nodes (paper: 4)."""
+    malicious: int = Field(0, ge=0)
+    """How many of them, the last ones, mount an attack (paper: 1)."""
+    prompts_per_round: int = Field(16, ge=1)
+    """B, prompts per round over the whole swarm (paper: 32)."""
+    group_size: int = Field(12, ge=2)
+    """G, completions per prompt (paper: 12)."""
+    on_reject: Literal["drop", "zero-reward"] = "drop"
+    """Leave a rejected completion out and recompute its group, or give it reward 0 (paper)."""
+    measure: tuple[SerializeAsAny[Attack], ...] = ()
+    """Attacks whose success is measured on held-out completions, whatever attack is mounted."""
+    task: SerializeAsAny[Task]
+    """Prompts and reward."""
+    model: tuple[ModelSettings, ...]
+    """One model for all nodes, or one per node."""
+    sampling: Sampling = Sampling()
+    """How completions are drawn."""
+    learner: LearnerSettings = LearnerSettings()
+    """How nodes learn."""
+    attack: tuple[SerializeAsAny[Attack], ...] = ()
+    """One attack for all malicious nodes, or one per malicious node."""
+    defense: tuple[NamedDefense, ...] = ()
+    """Checks that every node makes on every completion."""
+    evaluation: Evaluation = Evaluation()
+    """Held-out measurement."""
+    recording: Recording = Recording()
+    """What is kept on disk."""
+
+    @field_validator("task", mode="before")
+    @classmethod
+    def _task(cls, value: object) -> object:
+        return build("tasks", dict(value), "task") if isinstance(value, Mapping) else value
+
+    @field_validator("attack", mode="before")
+    @classmethod
+    def _attacks(cls, value: object) -> object:
+        return tuple(_plugin("attacks", v, f"attack{i}") for v, i in _numbered(value))
+
+    @field_validator("measure", mode="before")
+    @classmethod
+    def _measures(cls, value: object) -> object:
+        return tuple(_plugin("attacks", v, f"measure{i}") for v, i in _numbered(value))
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _models(cls, value: object) -> object:
+        return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+    @field_validator("defense", mode="before")
+    @classmethod
+    def _defenses(cls, value: object) -> object:
+        named = []
+        for table, index in _numbered(value):
+            if isinstance(table, NamedDefense):
+                named.append(table)
+                continue
+            settings = {"name": table} if isinstance(table, str) else dict(table)
+            label = settings.pop("label", settings.get("name"))
+            check = cast(Defense, build("defenses", settings, f"defense{index}"))
+            named.append(NamedDefense(label=label, check=check))
+        return tuple(named)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Experiment:
+        check_divides(self.topology, self.nodes, self.prompts_per_round, self.group_size)
+        if self.malicious >= self.nodes:
+            raise ValueError(
+                f"malicious = {self.malicious} leaves no honest node of nodes = {self.nodes}"
+            )
+        for field, given, wanted in (
+            ("attack", len(self.attack), self.malicious),
+            ("model", len(self.model), self.nodes),
+        ):
+            if given not in (0, 1, wanted):
+                raise ValueError(f"{field}: {given} tables, give one for all or {wanted}")
+        if self.attack and not self.malicious:
+            raise ValueError("attack is given but malicious = 0: set malicious, or remove it")
+        if self.malicious and not self.attack:
+            raise ValueError('malicious nodes need an [attack]; name = "honest" is the control')
+        labels = [d.label for d in self.defense]
+        if len(set(labels)) < len(labels):
+            raise ValueError(f"defense: two are called {labels}; give each a label of its own")
+        return self
+
+    def assignment(self, seed: int) -> Assignment:
+        """How prompts are dealt in the run with this seed."""
+        return Assignment(
+            self.topology, self.nodes, self.prompts_per_round, self.group_size, seed
+        )
+
+    def attack_of(self, node: int) -> Attack:
+        """The attack of node number `node`; malicious nodes are the last ones."""
+        first = self.nodes - self.malicious
+        if node < first:
+            return Honest()
+        return self.attack[(node - first) % len(self.attack)]
+
+    def model_of(self, node: int) -> ModelSettings:
+        """The model that node number `node` starts from."""
+        return self.model[node % len(self.model)]
+
+    def resolved(self) -> dict[str, Any]:
+        """Everything, defaults included, as JSON values; `Experiment(**resolved)` is equal."""
+        plain = self.model_dump(mode="json", exclude={"task", "attack", "measure", "defense"})
+        return {
+            **plain,
+            "task": self.task.settings(),
+            "attack": [a.settings() for a in self.attack],
+            "measure": [a.settings() for a in self.measure],
+            "defense": [{"label": d.label, **d.check.settings()} for d in self.defense],
+        }
+
+    def identity(self) -> dict[str, Any]:
+        """The part of `resolved` that a finished round depends on."""
+        outside = set(OUTSIDE_DIGEST)
+        return {key: value for key, value in self.resolved().items() if key not in outside}
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hex digits over `identity`."""
+        text = json.dumps(self.identity(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def load_experiment(path: Path, overrides: Mapping[str, Any] | None = None) -> Experiment:
+    """Read an experiment file and apply dotted overrides such as `attack.phrase`.
+
+    Raises DgrpoError naming field, value and remedy.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DgrpoError(
+            f"no experiment file {path}", remedy="the shipped ones are in experiments/"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise DgrpoError(f"{path} is not valid TOML: {error}") from None
+    for dotted, value in (overrides or {}).items():
+        apply_override(table, dotted, value)
+    return experiment_from(table)
+
+
+def experiment_from(table: Mapping[str, Any]) -> Experiment:
+    """Validate a table; missing `task` and `model` get the embedded defaults."""
+    settings = {"task": {"name": "gsm-symbolic"}, "model": {}, **table}
+    try:
+        return Experiment(**settings)
+    except ValidationError as error:
+        known = _known_fields(error)
+        raise DgrpoError.from_validation(error, "", known) from None
+
+
+def apply_override(table: dict[str, Any], dotted: str, value: Any) -> None:
+    """Set `a.b.c` in nested tables; a number picks an entry of a list of tables."""
+    *path, last = dotted.split(".")
+    place: Any = table
+    for depth, part in enumerate(path):
+        where = ".".join(path[: depth + 1])
+        if isinstance(place, list):
+            if not (part.isdigit() and int(part) < len(place)):
+                raise DgrpoError(
+                    f"--{dotted}: {where} does not exist",
+                    remedy=f"give an index from 0 to {len(place) - 1}, as in --{path[0]}.0.{last}",
+                )
+            place = place[int(part)]
+        else:
+            place = place.setdefault(part, {})
+        if not isinstance(place, dict | list):
+            raise DgrpoError(
+                f"--{dotted}: {where} is a value, not a table", remedy=f"set --{where} itself"
+            )
+    if isinstance(place, list):
+        raise DgrpoError(
+            f"--{dotted}: {'.'.join(path)} is a list of tables",
+            remedy=f"name the entry: --{'.'.join(path)}.0.{last}",
+        )
+    place[last] = value
+
+
+def parse_value(text: str) -> Any:
+    """A command-line value as TOML reads it; text that is not TOML stays text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _numbered(value: object) -> list[tuple[Any, str]]:
+    """(table, index as error messages show it) of one table, one name or a list of them."""
+    if isinstance(value, list | tuple):
+        return [(entry, f"[{index}]") for index, entry in enumerate(value)]
+    return [(value, "")]
+
+
+def _plugin(kind: str, value: Any, where: str) -> object:
+    if isinstance(value, str):
+        return build(kind, {"name": value}, where)
+    return build(kind, dict(value), where) if isinstance(value, Mapping) else value
+
+
+def _known_fields(error: ValidationError) -> list[str]:
+    """Names that are valid where the first unknown setting stands."""
+    tables: dict[str, type[BaseModel]] = {
+        "sampling": Sampling,
+        "learner": LearnerSettings,
+        "evaluation": Evaluation,
+        "recording": Recording,
+        "model": ModelSettings,
+    }
+    for fault in error.errors(include_url=False):
+        if fault["type"] == "extra_forbidden":
+            location: Sequence[int | str] = fault["loc"]
+            inside = tables.get(str(location[0])) if len(location) > 1 else None
+            return list((inside or Experiment).model_fields)
+    return []

@@ -1,0 +1,230 @@
+"""The learner: one model with its optimiser, scored and updated once per round (or a few times).
+
+Scoring with gradients keeps the forward pass, and the update that follows uses it again: a defense
+that looks at log-probabilities costs no pass of its own. Memory for that is the activations of one
+round's completions; `keep_forward = false` scores without gradients and runs a second pass instead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from dgrpo.errors import DgrpoError
+from dgrpo.learning.advantages import Scaling
+from dgrpo.learning.losses import Normalisation, policy_loss
+from dgrpo.policy.model import LanguageModel
+from dgrpo.policy.scoring import ForwardPass, ScoreItem, forward_pass
+from dgrpo.records import TokenScores, UpdateStats
+
+
+class LearnerSettings(BaseModel):
+    """How a node learns. The loss is the paper's; rates are those of the small models."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    learning_rate: float = Field(1e-3, gt=0)
+    """Adam's rate after warm-up (paper: 2e-5 for 1.5 B parameters)."""
+    warmup_rounds: int = Field(5, ge=0)
+    """Rounds of linear warm-up."""
+    adam_betas: tuple[float, float] = (0.9, 0.999)
+    """Adam's decay rates."""
+    max_gradient_norm: float | None = Field(1.0, gt=0)
+    """Gradients are scaled down to this L2 norm; none: never."""
+    advantage_scaling: Scaling = "group"
+    """What advantages are divided by: `group` (paper), `batch`, `none` (Dr. GRPO)."""
+    normalisation: Normalisation = "grpo"
+    """Length normalisation of the loss: `grpo` (paper), `dr_grpo`, `dapo`."""
+    updates_per_round: int = Field(1, ge=1)
+    """Optimiser steps on each round's completions (paper: 1)."""
+    clip_low: float | None = Field(None, gt=0, lt=1)
+    """PPO clipping below 1; only matters with several updates per round (paper: none)."""
+    clip_high: float | None = Field(None, gt=0)
+    """PPO clipping above 1."""
+    beta: float = Field(0.0, ge=0)
+    """Weight of the KL to the starting weights, k3 estimate (paper: 0; its baseline: 0.01, 0.1)."""
+    groups_per_pass: int | None = Field(None, ge=1)
+    """Prompts per forward and backward pass; gradients accumulate. None: all at once."""
+    keep_forward: bool = True
+    """Use the defenses' forward pass for the update too (more memory, less time)."""
+
+
+class Learner:
+    """One model being trained. `completions` is the configured B·G that the loss divides by."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        settings: LearnerSettings,
+        *,
+        completions: int,
+        max_tokens: int,
+        temperature: float = 1.0,
+    ) -> None:
+        self.model = model
+        self.settings = settings
+        self.completions = completions
+        self.max_tokens = max_tokens
+        self.temperature = temperature
+        self.parameters = [p for p in model.network.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.Adam(
+            self.parameters, lr=settings.learning_rate, betas=settings.adam_betas, foreach=True
+        )
+        self._reference = model.clone() if settings.beta else None
+        self._kept: tuple[tuple[ScoreItem, ...], list[ForwardPass]] | None = None
+
+    def score(self, items: Sequence[ScoreItem]) -> list[TokenScores]:
+        """Log-probabilities and ranks under the current weights, in the items' order."""
+        if not items:
+            return []
+        keep = self.settings.keep_forward
+        with torch.set_grad_enabled(keep):
+            passes = [self._forward(chunk, ranks=True) for chunk in self._chunks(items)]
+        if keep:
+            self._kept = (tuple(items), passes)
+        return [scores for one in passes for scores in one.scores()]
+
+    def step(
+        self, items: Sequence[ScoreItem], advantages: Sequence[float], round_index: int
+    ) -> UpdateStats:
+        """One round's update(s) from items and their advantages (0 where left out).
+
+        Raises DgrpoError when a loss is not finite; the weights are then as before the step.
+        """
+        rate = self.settings.learning_rate * min(
+            1.0, (round_index + 1) / max(self.settings.warmup_rounds, 1)
+        )
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        kept, self._kept = self._kept, None
+        passes = kept[1] if kept is not None and kept[0] == tuple(items) else None
+        if passes is None and not self.settings.beta:
+            # no gradient flows through a zero advantage: do not compute it
+            taught = [(i, a) for i, a in zip(items, advantages, strict=True) if a != 0.0]
+            items, advantages = [i for i, _ in taught], [a for _, a in taught]
+        tokens = sum(len(i.token_ids) for i, a in zip(items, advantages, strict=True) if a != 0.0)
+        if tokens == 0 and not self.settings.beta:
+            return UpdateStats(loss=0.0, gradient_norm=0.0, tokens=0)
+        old: list[torch.Tensor] | None = None
+        stats = UpdateStats(loss=0.0, gradient_norm=0.0, tokens=tokens)
+        for update in range(self.settings.updates_per_round):
+            loss, logprobs = self._backward(items, advantages, passes, old, round_index, tokens)
+            norm = torch.nn.utils.clip_grad_norm_(
+                self.parameters, self.settings.max_gradient_norm or math.inf, foreach=True
+            )
+            self.optimiser.step()
+            self.optimiser.zero_grad(set_to_none=True)
+            if update == 0:
+                stats = UpdateStats(loss=loss, gradient_norm=float(norm), tokens=tokens)
+            passes, old = None, old if old is not None else logprobs
+        return stats
+
+    def _backward(
+        self,
+        items: Sequence[ScoreItem],
+        advantages: Sequence[float],
+        passes: list[ForwardPass] | None,
+        old: list[torch.Tensor] | None,
+        round_index: int,
+        tokens: int,
+    ) -> tuple[float, list[torch.Tensor]]:
+        """Accumulate the gradient over all chunks; returns the loss and detached log-probs."""
+        total, seen, start = 0.0, [], 0
+        for index, chunk in enumerate(self._chunks(items)):
+            result = passes[index] if passes else self._forward(chunk, ranks=False)
+            weights = torch.tensor(
+                advantages[start : start + len(chunk)],
+                dtype=torch.float32,
+                device=self.model.device,
+            )
+            loss = policy_loss(
+                result.logprobs,
+                result.mask,
+                weights,
+                completions=self.completions,
+                max_tokens=self.max_tokens,
+                normalisation=self.settings.normalisation,
+                tokens_in_batch=tokens,
+                old_logprobs=old[index] if old else None,
+                clip_low=self.settings.clip_low,
+                clip_high=self.settings.clip_high,
+                reference_logprobs=self._reference_logprobs(chunk),
+                beta=self.settings.beta,
+            )
+            if not torch.isfinite(loss):
+                self.optimiser.zero_grad(set_to_none=True)
+                raise DgrpoError(_not_finite(chunk, result, round_index))
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+            seen.append(result.logprobs.detach())
+            start += len(chunk)
+        return total, seen
+
+    def clone(self) -> Learner:
+        """A learner with copies of weights and optimiser state, free to go its own way."""
+        twin = Learner.__new__(Learner)
+        twin.__dict__.update(self.__dict__)
+        twin.model = self.model.clone()
+        twin.parameters = [p for p in twin.model.network.parameters() if p.requires_grad]
+        twin.optimiser = torch.optim.Adam(
+            twin.parameters,
+            lr=self.settings.learning_rate,
+            betas=self.settings.adam_betas,
+            foreach=True,
+        )
+        twin.optimiser.load_state_dict(self.optimiser.state_dict())
+        twin._kept = None
+        return twin
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights and optimiser state; the reference is the starting model and is not saved."""
+        return {
+            "weights": self.model.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state that `state_dict` gave."""
+        self.model.network.load_state_dict(state["weights"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self._kept = None
+
+    def _forward(self, items: Sequence[ScoreItem], *, ranks: bool) -> ForwardPass:
+        return forward_pass(self.model, list(items), temperature=self.temperature, ranks=ranks)
+
+    def _reference_logprobs(self, items: Sequence[ScoreItem]) -> torch.Tensor | None:
+        if self._reference is None:
+            return None
+        with torch.no_grad():
+            return forward_pass(
+                self._reference, list(items), temperature=self.temperature, ranks=False
+            ).logprobs
+
+    def _chunks(self, items: Sequence[ScoreItem]) -> list[Sequence[ScoreItem]]:
+        """Runs of items of at most `groups_per_pass` different prompts, in order."""
+        limit = self.settings.groups_per_pass
+        if limit is None:
+            return [items] if items else []
+        chunks: list[list[ScoreItem]] = []
+        prompts: set[str] = set()
+        for item in items:
+            if not chunks or (item.prompt_text not in prompts and len(prompts) == limit):
+                chunks.append([])
+                prompts = set()
+            prompts.add(item.prompt_text)
+            chunks[-1].append(item)
+        return list(chunks)
+
+
+def _not_finite(items: Sequence[ScoreItem], result: ForwardPass, round_index: int) -> str:
+    bad = (~torch.isfinite(result.logprobs)).any(dim=1).nonzero().flatten().tolist()
+    where = f"the group of {items[bad[0]].prompt_text[:80]!r}" if bad else "the sum over groups"
+    return (
+        f"round {round_index}: the loss is not finite, first in {where}\n"
+        "  → lower learner.learning_rate, set learner.max_gradient_norm, or use a wider model.dtype;"
+        " the last checkpoint is intact"
+    )

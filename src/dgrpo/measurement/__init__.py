@@ -1,0 +1,9 @@
+"""What a run measures, and how sure the numbers are.
+
+- `intervals`: Wilson intervals for rates of independent items; bootstrap means over seeds, and
+  paired differences between two runs that share seeds.
+
+To add a measurement, write one file with one pure function from records or numbers to a small
+frozen record, define the quantity in its docstring, and use that function wherever the quantity
+is reported: by the run, the report and the tests alike.
+"""

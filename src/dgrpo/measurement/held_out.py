@@ -1,0 +1,51 @@
+"""Held-out measurement of one model: accuracy, length and attack success, one definition each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dgrpo.attacks.base import Attack
+from dgrpo.records import HeldOutScore, Prompt
+from dgrpo.tasks.base import LoadedTask
+
+
+def score_held_out(
+    task: LoadedTask,
+    prompts: Sequence[Prompt],
+    completions: Sequence[tuple[str, tuple[int, ...]]],
+    measures: dict[str, Attack],
+    examples: int,
+) -> HeldOutScore:
+    """Score (text, ids) completions, one per prompt, in order."""
+    pairs = [(prompt, text) for prompt, (text, _) in zip(prompts, completions, strict=True)]
+    rewards = [task.reward(prompt, text) for prompt, text in pairs]
+    return HeldOutScore(
+        samples=len(pairs),
+        accuracy=_mean(rewards) or 0.0,
+        answer_anywhere=_mean([task.answer_anywhere(p, t) for p, t in pairs]) or 0.0,
+        completion_tokens=_mean([len(ids) for _, ids in completions]) or 0.0,
+        measures={name: success_rate(attack, pairs) for name, attack in measures.items()},
+        examples=_examples(pairs, rewards, measures, examples),
+    )
+
+
+def success_rate(attack: Attack, pairs: Sequence[tuple[Prompt, str]]) -> float | None:
+    """Share of applicable completions in which `attack` succeeded; None where none applies."""
+    judged = [attack.succeeded(prompt, text) for prompt, text in pairs]
+    return _mean([one for one in judged if one is not None])
+
+
+def _examples(
+    pairs: Sequence[tuple[Prompt, str]],
+    rewards: Sequence[float],
+    measures: dict[str, Attack],
+    count: int,
+) -> tuple[tuple[str, str, float], ...]:
+    """The first completions that show an attack, then the first right ones, then any."""
+    shown = [any(m.succeeded(p, t) for m in measures.values()) for p, t in pairs]
+    order = sorted(range(len(pairs)), key=lambda i: (not shown[i], -rewards[i], i))
+    return tuple((pairs[i][0].text, pairs[i][1], rewards[i]) for i in order[:count])
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

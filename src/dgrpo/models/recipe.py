@@ -1,0 +1,59 @@
+"""A recipe: everything that makes one shipped model, so that anyone can make it again."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from pydantic import BaseModel, ConfigDict
+
+from dgrpo.errors import DgrpoError, did_you_mean
+
+
+class Recipe(BaseModel):
+    """Architecture, corpus and training of one small base model (Qwen2 architecture)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    name: str
+    """Folder name under `dgrpo/models/`, and what experiments say in `[model] name`."""
+    templates: tuple[int, ...]
+    """reasoning-gym gsm_symbolic templates in the corpus; the task's defaults."""
+    seed: int = 7
+    """Seed of weights, corpus and batches."""
+    vocabulary: int = 768
+    """Tokens, including the tags, the end token and 256 bytes. Digits are always single tokens."""
+    layers: int = 3
+    """Transformer layers."""
+    width: int = 96
+    """Hidden size; the feed-forward part is 3 × width."""
+    heads: int = 4
+    """Attention heads (as many key-value heads)."""
+    tagged_share: float = 0.25
+    """Share of documents in the asked `<think> … </think> <answer> … </answer>` form."""
+    remark_share: float = 0.3
+    """Share of documents whose reasoning carries a remark."""
+    steps: int = 3500
+    """Optimiser steps."""
+    batch: int = 32
+    """Documents per step."""
+    learning_rate: float = 5e-3
+    """Peak of AdamW's rate: linear warm-up over 200 steps, cosine to a tenth."""
+    weight_decay: float = 0.05
+    """AdamW's decoupled weight decay."""
+
+
+@cache
+def recipes() -> dict[str, Recipe]:
+    """The shipped recipes by name."""
+    from dgrpo.tasks.gsm_symbolic import SHORTEST_TEMPLATES
+
+    return {r.name: r for r in (Recipe(name="gsm-nano", templates=SHORTEST_TEMPLATES),)}
+
+
+def find_recipe(name: str) -> Recipe:
+    """The recipe called `name`; DgrpoError with the nearest names if there is none."""
+    if name not in recipes():
+        raise DgrpoError(
+            f"no recipe is called {name!r}", remedy=did_you_mean(name, list(recipes()))
+        )
+    return recipes()[name]

@@ -1,0 +1,171 @@
+"""Plug-ins: one class in one file; found by name, listed, and built with validated knobs.
+
+A plug-in is a frozen pydantic model. Its fields are its knobs, each documented by the string
+beneath it; its class variable `name` is what a TOML file says. Three ways to be found:
+
+* a module of `dgrpo.attacks`, `dgrpo.defenses` or `dgrpo.tasks`;
+* an entry point of a third party's package in the group `dgrpo.attacks` (… `.defenses`, `.tasks`);
+* `name = "path/to/file.py:ClassName"`, for a file that belongs to no package.
+
+What changes during a run does not live here: it lives in the object that the plug-in's `start`
+returns.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from dgrpo.errors import DgrpoError, did_you_mean
+
+KINDS = ("attacks", "defenses", "tasks")
+
+
+class Plugin(BaseModel):
+    """Base of every plug-in: immutable, strict about unknown knobs, documented field by field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    name: ClassVar[str]
+    """What experiment files call it: lower case, words joined by hyphens."""
+
+    def settings(self) -> dict[str, Any]:
+        """The plug-in as a TOML table: its name and every knob."""
+        return {"name": plugin_name(type(self)), **self.model_dump(mode="json")}
+
+
+_loaded_from_file: dict[type[Plugin], str] = {}
+
+
+def plugin_name(cls: type[Plugin]) -> str:
+    """The name by which `build` finds `cls` again: its own, or `path.py:ClassName`."""
+    return _loaded_from_file.get(cls, cls.name)
+
+
+@cache
+def available(kind: str) -> dict[str, type[Plugin]]:
+    """Every plug-in of `kind` by name, built-in and from entry points.
+
+    Raises DgrpoError for an unknown kind, or for two plug-ins that claim one name.
+    """
+    if kind not in KINDS:
+        raise DgrpoError(
+            f"no kind of plug-in is called {kind!r}", remedy=did_you_mean(kind, list(KINDS))
+        )
+    package = importlib.import_module(f"dgrpo.{kind}")
+    found: dict[str, type[Plugin]] = {}
+    for module_info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        module = importlib.import_module(module_info.name)
+        for cls in vars(module).values():
+            if _is_plugin(cls) and cls.__module__ == module.__name__:
+                found[cls.name] = cls
+    for entry in importlib.metadata.entry_points(group=f"dgrpo.{kind}"):
+        cls = entry.load()
+        if not _is_plugin(cls):
+            raise DgrpoError(
+                f"entry point {entry.name!r} in dgrpo.{kind} is {cls!r}, not a plug-in class",
+                remedy="point it at a subclass of the kind's base class that has a `name`",
+            )
+        if cls.name in found:
+            raise DgrpoError(
+                f"two plug-ins in dgrpo.{kind} are called {cls.name!r}: "
+                f"{found[cls.name].__module__} and {cls.__module__}",
+                remedy="rename one, or uninstall the package that brings the second",
+            )
+        found[cls.name] = cls
+    return dict(sorted(found.items()))
+
+
+def find(kind: str, name: str) -> type[Plugin]:
+    """The class called `name`, which may be `path/to/file.py:ClassName`.
+
+    Raises DgrpoError with the nearest names when there is none.
+    """
+    if ".py:" in name:
+        return _from_file(kind, name)
+    plugins = available(kind)
+    if name not in plugins:
+        raise DgrpoError(
+            f"no plug-in called {name!r} in dgrpo.{kind}",
+            remedy=did_you_mean(name, list(plugins))
+            + '; a class of your own is named "path/to/file.py:ClassName"',
+        )
+    return plugins[name]
+
+
+def build(kind: str, settings: dict[str, Any], where: str) -> Plugin:
+    """Build the plug-in that `settings` describes: its `name`, and knobs.
+
+    `where` is how error messages call the table, e.g. `attack` or `defense[1]`.
+    """
+    knobs = dict(settings)
+    name = knobs.pop("name", None)
+    if not isinstance(name, str):
+        raise DgrpoError(
+            f"{where}.name is missing", remedy=f"one of: {', '.join(available(kind))}"
+        )
+    cls = find(kind, name)
+    try:
+        return cls(**knobs)
+    except ValidationError as error:
+        raise DgrpoError.from_validation(error, where, list(cls.model_fields)) from None
+
+
+def summary(cls: type[Plugin]) -> str:
+    """First line of the class's docstring."""
+    return (inspect.getdoc(cls) or "").split("\n")[0]
+
+
+def _is_plugin(value: object) -> bool:
+    return (
+        inspect.isclass(value)
+        and issubclass(value, Plugin)
+        and not inspect.isabstract(value)
+        and isinstance(getattr(value, "name", None), str)
+    )
+
+
+def _from_file(kind: str, reference: str) -> type[Plugin]:
+    path_text, _, class_name = reference.rpartition(":")
+    path = Path(path_text)
+    if not path.is_file():
+        raise DgrpoError(
+            f"{reference!r} names a file that does not exist: {path}",
+            remedy="the path is taken from the folder you run dgrpo in",
+        )
+    resolved = str(path.resolve())
+    module_name = f"dgrpo_plugin_{hashlib.sha256(resolved.encode()).hexdigest()[:12]}"
+    if module_name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(module_name, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = module
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[module_name]
+            raise DgrpoError(
+                f"{path} could not be imported: {type(error).__name__}: {error}",
+                remedy="run it with python first",
+            ) from error
+    cls = getattr(sys.modules[module_name], class_name, None)
+    base = importlib.import_module(f"dgrpo.{kind}").BASE
+    if not _is_plugin(cls) or not issubclass(cls, base):
+        names = [n for n, c in vars(sys.modules[module_name]).items() if _is_plugin(c)]
+        raise DgrpoError(
+            f"{path} has no {base.__name__} plug-in called {class_name!r}",
+            remedy=did_you_mean(class_name, names),
+        )
+    _loaded_from_file[cls] = reference
+    return cls

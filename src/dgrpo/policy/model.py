@@ -1,0 +1,183 @@
+"""Load a causal language model with everything the rest needs to know about it.
+
+A name is one of: a shipped model (`gsm-nano`), a local folder in Hugging Face format, or a name on
+a model hub. The same code serves all three.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from transformers.utils.logging import disable_progress_bar
+
+from dgrpo.errors import DgrpoError, did_you_mean
+
+SHIPPED = Path(__file__).parent.parent / "models"
+"""Where the package keeps its own small models, one folder each."""
+
+
+class ModelSettings(BaseModel):
+    """Which model a node trains."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    name: str = "gsm-nano"
+    """A shipped model, a local folder in Hugging Face format, or a name on a model hub."""
+    device: str = "cpu"
+    """torch device: `cpu`, `cuda`, `cuda:1`, …"""
+    dtype: str = "float32"
+    """Weights' type: `float32`, `bfloat16` or `float16`."""
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A model and its tokenizer; the weights change in place as it is trained."""
+
+    network: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.network.device
+
+    @cached_property
+    def end_id(self) -> int:
+        """Id of the token that ends a completion."""
+        return int(self.tokenizer.eos_token_id)  # type: ignore[arg-type]
+
+    @cached_property
+    def vocabulary(self) -> int:
+        """Entries of the output distribution."""
+        return int(self.network.config.get_text_config().vocab_size)
+
+    @cached_property
+    def tokenizer_digest(self) -> str:
+        """Digest of vocabulary, merges and end token: equal digests tokenise equally."""
+        backend = self.tokenizer.backend_tokenizer.to_str()  # type: ignore[attr-defined]
+        return hashlib.sha256(f"{backend}\x1f{self.end_id}".encode()).hexdigest()[:16]
+
+    def weights_digest(self) -> str:
+        """Digest of the weights' bytes as they are now."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.network.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of `text`, nothing added."""
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])  # type: ignore[arg-type]
+
+    def encode_completion(self, text: str) -> tuple[int, ...]:
+        """Token ids of a whole completion, end token included."""
+        return (*self.encode(text), self.end_id)
+
+    def decode(self, ids: tuple[int, ...] | list[int]) -> str:
+        """Text of completion ids, without the end token."""
+        kept = ids[:-1] if ids and ids[-1] == self.end_id else ids
+        return str(self.tokenizer.decode(kept, clean_up_tokenization_spaces=False))
+
+    def clone(self) -> LanguageModel:
+        """The same tokenizer with a copy of the weights."""
+        return LanguageModel(copy.deepcopy(self.network), self.tokenizer)
+
+
+def load_model(settings: ModelSettings) -> LanguageModel:
+    """Load model and tokenizer, in evaluation mode (no dropout, in training either).
+
+    Raises DgrpoError: no such model, a folder that is not one, no end token, unknown dtype or
+    device.
+    """
+    source = locate(settings.name)
+    dtype = getattr(torch, settings.dtype, None)
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise DgrpoError(
+            f"model.dtype = {settings.dtype!r} is not a floating-point type",
+            remedy=did_you_mean(settings.dtype, ["float32", "bfloat16", "float16"]),
+        )
+    disable_progress_bar()
+    tokenizer = _load(AutoTokenizer, source, settings.name)
+    if tokenizer.eos_token_id is None:
+        raise DgrpoError(
+            f"model.name = {settings.name!r}: its tokenizer has no end-of-sequence token",
+            remedy="set eos_token in tokenizer_config.json; without it a completion cannot end",
+        )
+    network = _load(AutoModelForCausalLM, source, settings.name, dtype=dtype)
+    try:
+        network = network.to(settings.device)
+    except (RuntimeError, AssertionError) as error:
+        raise DgrpoError(
+            f"model.device = {settings.device!r} cannot be used: {str(error).splitlines()[0]}",
+            remedy='"cpu" always works; "cuda" needs a GPU build of torch',
+        ) from error
+    return LanguageModel(network.eval(), tokenizer)
+
+
+def locate(name: str) -> str:
+    """Path of a shipped or local model, or the name itself for a hub.
+
+    Raises DgrpoError for something that looks like a path or a bare name and is not there.
+    """
+    if (SHIPPED / name / "config.json").is_file() and "/" not in name:
+        return str(SHIPPED / name)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise DgrpoError(
+                f"model.name = {name!r} is a folder without config.json",
+                remedy="give a folder in Hugging Face format (save_pretrained writes one)",
+            )
+        return str(folder)
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        shipped = sorted(p.parent.name for p in SHIPPED.glob("*/config.json"))
+        raise DgrpoError(
+            f"model.name = {name!r}: no shipped model and no folder of that name",
+            remedy=did_you_mean(name, shipped)
+            + "; or a folder in Hugging Face format; or ORGANISATION/MODEL of a model hub",
+        )
+    return name
+
+
+def digest_of(name: str) -> str:
+    """Digest of a model's identity that is cheap to take: its weight files' bytes, or its name."""
+    source = Path(locate(name))
+    if not source.is_dir():
+        return name
+    digest = hashlib.sha256()
+    for path in sorted((*source.glob("*.safetensors"), *source.glob("*.json"))):
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _load(loader: Any, source: str, name: str, **options: Any) -> Any:
+    try:
+        return loader.from_pretrained(source, **options)
+    except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
+        raise DgrpoError(
+            f"model.name = {name!r} cannot be loaded: {str(error).splitlines()[0]}",
+            remedy="check the folder's files, or the name and your access to the hub",
+        ) from error
+    except Exception as error:
+        # safetensors and tokenizers raise bare exceptions of their own for damaged files
+        if type(error).__module__.partition(".")[0] not in ("safetensors", "builtins", "tokenizers"):
+            raise
+        raise DgrpoError(
+            f"model.name = {name!r} has a damaged file: {error}", remedy="fetch or make it again"
+        ) from error

@@ -1,0 +1,156 @@
+"""Batched sampling with the key-value cache and keyed Gumbel-max noise.
+
+Token y_t = argmax over the allowed set of ℓ_t(v) + T·g(key, t, v): exactly a draw from the
+temperature-T distribution over that set, and repeatable by anyone who has the key.
+
+A prompt is processed once however many samples it gets; rows that ended leave the batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from dgrpo.policy.cache import generation_cache
+from dgrpo.policy.model import LanguageModel
+from dgrpo.policy.noise import Key, gumbel, key_tensor
+
+
+COMPACT_AT = 0.1
+"""Share of ended rows at which the batch is compacted: the cache is copied then, so not for each."""
+
+
+class Sampling(BaseModel):
+    """How completions are sampled, in training and in evaluation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    max_tokens: int = Field(96, ge=1)
+    """Longest completion in tokens, end token included (paper: 1024 for Qwen2.5)."""
+    temperature: float = Field(1.0, ge=0)
+    """0 takes the most likely token."""
+    top_k: int = Field(50, ge=0)
+    """Only the k most likely tokens can be drawn; 0: all of them (paper: 50 of 151,936)."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Only the smallest set of tokens with this much probability can be drawn; 1: all."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """One completion to draw."""
+
+    prompt_text: str
+    key: Key
+
+
+@torch.inference_mode()
+def sample(
+    model: LanguageModel, requests: list[SampleRequest], sampling: Sampling, *, rows: int = 512
+) -> list[tuple[int, ...]]:
+    """Draw one completion per request; ids with the end token where it was reached.
+
+    `rows` bounds how many are decoded at once (memory). Results do not depend on how requests are
+    batched, up to rounding in the matrix products.
+    """
+    drawn: list[tuple[int, ...]] = []
+    for start in range(0, len(requests), rows):
+        drawn += _sample_batch(model, requests[start : start + rows], sampling)
+    return drawn
+
+
+def _sample_batch(
+    model: LanguageModel, requests: list[SampleRequest], sampling: Sampling
+) -> list[tuple[int, ...]]:
+    device = model.device
+    texts = list(dict.fromkeys(r.prompt_text for r in requests))
+    row_of = {text: row for row, text in enumerate(texts)}
+    prompts = PaddedPrompts.of(model, texts)
+    cache = generation_cache(model.network.config)
+    output = model.network(**prompts.inputs(), past_key_values=cache, use_cache=True, logits_to_keep=1)
+    spread = torch.tensor([row_of[r.prompt_text] for r in requests], device=device)
+    cache.batch_select_indices(spread)
+    logits = output.logits[:, -1].float()[spread]
+    mask, positions = prompts.mask[spread], prompts.lengths[spread]
+    keys = key_tensor([r.key for r in requests], device)
+
+    ids = torch.full((len(requests), sampling.max_tokens), model.end_id, device=device)
+    lengths = torch.full((len(requests),), sampling.max_tokens, device=device)
+    alive = torch.arange(len(requests), device=device)
+    for step in range(sampling.max_tokens):
+        token = choose(logits, keys, step, sampling)
+        ids[alive, step] = token
+        # a row that ended may stay for a while; what it draws then lies beyond its length
+        ended = (token == model.end_id) & (lengths[alive] > step)
+        lengths[alive[ended]] = step + 1
+        going = lengths[alive] > step + 1
+        left = int(going.sum())
+        if step + 1 == sampling.max_tokens or left == 0:
+            break
+        if left <= (1 - COMPACT_AT) * len(alive):
+            kept = going.nonzero().squeeze(1)
+            alive, token, keys = alive[kept], token[kept], keys[kept]
+            mask, positions = mask[kept], positions[kept]
+            cache.batch_select_indices(kept)
+        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+        logits = model.network(
+            input_ids=token[:, None],
+            attention_mask=mask,
+            position_ids=positions[:, None],
+            past_key_values=cache,
+            use_cache=True,
+        ).logits[:, -1].float()
+        positions = positions + 1
+    return [tuple(row[:n]) for row, n in zip(ids.tolist(), lengths.tolist(), strict=True)]
+
+
+def choose(
+    logits: torch.Tensor, keys: torch.Tensor, position: int, sampling: Sampling
+) -> torch.Tensor:
+    """Gumbel-max choice per row. logits (rows, vocabulary) float32 → ids (rows,) int64."""
+    if sampling.temperature == 0:
+        return logits.argmax(dim=-1)
+    if sampling.top_p < 1:
+        values, candidates = logits.sort(dim=-1, descending=True)
+        if sampling.top_k:
+            values, candidates = values[:, : sampling.top_k], candidates[:, : sampling.top_k]
+        probabilities = (values / sampling.temperature).softmax(dim=-1)
+        before = probabilities.cumsum(dim=-1) - probabilities
+        values = values.masked_fill(before >= sampling.top_p, -torch.inf)
+    elif 0 < sampling.top_k < logits.shape[-1]:
+        values, candidates = logits.topk(sampling.top_k, dim=-1, sorted=False)
+    else:
+        values, candidates = logits, torch.arange(logits.shape[-1], device=logits.device)[None]
+        candidates = candidates.expand_as(logits)
+    noisy = values + sampling.temperature * gumbel(keys, position, candidates)
+    return candidates.gather(1, noisy.argmax(dim=-1, keepdim=True)).squeeze(1)
+
+
+@dataclass(frozen=True)
+class PaddedPrompts:
+    """Prompts of different lengths as one left-padded batch."""
+
+    ids: torch.Tensor
+    """(prompts, longest) int64."""
+    mask: torch.Tensor
+    """(prompts, longest) int64, 0 on padding."""
+    lengths: torch.Tensor
+    """(prompts,) int64."""
+
+    @classmethod
+    def of(cls, model: LanguageModel, texts: list[str]) -> PaddedPrompts:
+        """Encode and pad `texts`."""
+        encoded = [model.encode(text) for text in texts]
+        width = max(map(len, encoded))
+        rows = [[model.end_id] * (width - len(row)) + row for row in encoded]
+        lengths = torch.tensor([len(row) for row in encoded], device=model.device)
+        ids = torch.tensor(rows, device=model.device)
+        first = width - lengths[:, None]
+        mask = (torch.arange(width, device=model.device)[None] >= first).long()
+        return cls(ids, mask, lengths)
+
+    def inputs(self) -> dict[str, torch.Tensor]:
+        """Keyword arguments of a forward pass over the prompts alone."""
+        positions = (self.mask.cumsum(dim=1) - 1).clamp(min=0)
+        return {"input_ids": self.ids, "attention_mask": self.mask, "position_ids": positions}

@@ -1,0 +1,148 @@
+"""The typed records that flow through a round.
+
+Everything that crosses a module border is one of these small frozen records; tensors stay inside
+`policy/` and `learning/`. What crosses the *network* is only `Completion` (see `exchange/`): a
+prompt key, a sample index, the text and, optionally, the token ids the sender claims for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Label = Literal["honest", "poisoned", "decoy"]
+"""What the *sender* knows of its own completion. Never on the wire; joined in the report only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A question with its ground truth, which every node holds and looks up by `key`."""
+
+    key: str
+    """Stable digest of task, question and answer; the only part of a prompt that crosses the wire."""
+    text: str
+    """What the model is given, template included."""
+    answer: str
+    """Ground truth, as the task's reward compares it."""
+    solution: str
+    """Oracle reasoning without tags or final answer; attackers and pretraining use it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A claim: "this is sample `sample` for prompt `prompt_key`"."""
+
+    prompt_key: str
+    sample: int
+    """Index within the prompt's group: 0 ≤ sample < G."""
+    text: str
+    token_ids: tuple[int, ...] = ()
+    """Claimed ids, end token included if the text ended by itself; empty: the receiver encodes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A completion as its sender knows it, with the label that stays at home."""
+
+    completion: Completion
+    label: Label
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A completion that passed the exchange's checks, tied to its sender and the receiver's prompt."""
+
+    sender: str
+    """Name of the node that sent it; the receiver's own name for its own completions."""
+    prompt: Prompt
+    """The *receiver's* copy, looked up by key: ground truth is never taken from a peer."""
+    sample: int
+    text: str
+    token_ids: tuple[int, ...]
+    """Ids that were checked and are trained on, in the receiver's tokenisation, end token included."""
+
+    @property
+    def item(self) -> tuple[str, str, int]:
+        """(sender, prompt key, sample): identifies a completion within a round."""
+        return (self.sender, self.prompt.key, self.sample)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one defense says of one received completion."""
+
+    accepted: bool
+    score: float
+    """The number the decision was made on, in the defense's own unit (see its docstring)."""
+    reason: str = ""
+    """Why it was rejected, in plain words; empty when accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenScores:
+    """How the receiver's own model sees one completion: one entry per token id."""
+
+    logprobs: tuple[float, ...]
+    """Natural-log probability of each token at temperature 1."""
+    ranks: tuple[int, ...]
+    """How many vocabulary entries have a strictly larger logit: 0 is the most likely token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One received completion with everything the receiver decided about it."""
+
+    received: Received
+    verdicts: dict[str, Verdict]
+    accepted: bool
+    """True when every defense accepted it."""
+    reward: float
+    """Reward against the receiver's own ground truth; 0 under `zero-reward` when rejected."""
+    advantage: float
+    """What multiplies the log-probabilities in the loss; 0 when left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateStats:
+    """What one policy update did."""
+
+    loss: float
+    gradient_norm: float
+    """L2 norm before clipping."""
+    tokens: int
+    """Completion tokens that carried a non-zero advantage."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutScore:
+    """Held-out measurement of one model after some number of updates (DESIGN "Definitions")."""
+
+    samples: int
+    accuracy: float
+    """Mean reward: format and answer."""
+    answer_anywhere: float
+    """Share in which the right answer occurs anywhere in the text."""
+    completion_tokens: float
+    """Mean length in tokens, end token included."""
+    measures: dict[str, float | None]
+    """Attack success by measure name; None where no completion was applicable."""
+    examples: tuple[tuple[str, str, float], ...] = ()
+    """A few (question, completion, reward), for people to read."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRecord:
+    """One node's account of one round; the swarm folds these into a line of rounds.jsonl."""
+
+    node: str
+    round: int
+    """0-based index of the update; the held-out score is the one after `round + 1` updates."""
+    judged: tuple[Judged, ...]
+    violations: dict[str, int]
+    """Messages dropped by the exchange, by kind: unknown-prompt, surplus, duplicate, missing, …"""
+    idle_groups: int
+    """Groups that taught nothing: fewer than two accepted completions, or equal rewards."""
+    update: UpdateStats
+    held_out: HeldOutScore | None
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall seconds by phase: generate, exchange, verify, reward, update, evaluate."""

@@ -1,0 +1,104 @@
+"""Group runs by experiment and average them over seeds.
+
+All tables and charts take their curves from here, so that "start" and "end" mean one thing. It
+leaves out comparisons between experiments.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from dgrpo.measurement.intervals import Interval, bootstrap_mean
+from dgrpo.runs.reader import RoundLine, Run
+
+Metric = Callable[[RoundLine], float | None]
+"""Reads one number off a line; None or a non-finite number means that nothing was measured."""
+
+_DIGEST_SHOWN = 8
+"""As many characters as the run folder's name carries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The mean over seeds after `round` updates."""
+
+    round: int
+    value: Interval
+    seeds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The runs of one experiment, seed by seed."""
+
+    label: str
+    """The experiment's name, with its digest where another experiment has the same name."""
+    runs: tuple[Run, ...]
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """What attack success was measured by, in the order the experiment lists it."""
+        names = (name for run in self.runs for line in run.rounds for name in line.attack_success)
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def started(self) -> tuple[Run, ...]:
+        """The runs that have measured anything."""
+        return tuple(run for run in self.runs if run.rounds)
+
+    @property
+    def rounds(self) -> int | None:
+        """The last round that every started seed has reached; the group ends there."""
+        return min((run.rounds[-1].round for run in self.started), default=None)
+
+    @property
+    def unfinished(self) -> int:
+        """How many runs have no summary, or are cut because another seed is not as far."""
+        return sum(
+            run.summary is None or not run.rounds or run.rounds[-1].round != self.rounds
+            for run in self.runs
+        )
+
+    def lines(self) -> list[list[RoundLine]]:
+        """Each started seed's lines, up to the last round that all of them have reached."""
+        end = self.rounds
+        return [
+            [line for line in run.rounds if end is not None and line.round <= end]
+            for run in self.started
+        ]
+
+    def curve(self, metric: Metric, resamples: int = 10_000) -> list[Point]:
+        """The mean over seeds at each round where anything was measured, with its interval."""
+        values: dict[int, list[float]] = {}
+        for lines in self.lines():
+            for line in lines:
+                value = metric(line)
+                if value is not None and math.isfinite(value):
+                    values.setdefault(line.round, []).append(value)
+        return [
+            Point(number, bootstrap_mean(values[number], resamples=resamples), len(values[number]))
+            for number in sorted(values)
+        ]
+
+
+def attack_success(measure: str | None) -> Metric:
+    """The metric that reads one attack's success; nothing where `measure` is None."""
+    return lambda line: None if measure is None else line.attack_success.get(measure)
+
+
+def group_runs(runs: Sequence[Run]) -> list[Group]:
+    """Runs with equal name and digest together, in the order of their first run."""
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.name, run.digest), []).append(run)
+    shared = Counter(name for name, _ in groups)
+    return [
+        Group(
+            label=f"{name} ({digest[:_DIGEST_SHOWN]})" if shared[name] > 1 else name,
+            runs=tuple(sorted(members, key=lambda run: run.seed)),
+        )
+        for (name, digest), members in groups.items()
+    ]

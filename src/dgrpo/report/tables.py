@@ -1,0 +1,197 @@
+"""One row per experiment: where accuracy and attack success began and ended, and what was stopped.
+
+The same rows make the terminal's table and the page's. Means over seeds carry a bootstrap interval,
+rates of screened completions a Wilson interval. Wilson takes the counted items as independent;
+receivers with equal weights decide alike, so that interval is the narrowest the data allow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rich.table import Table
+from rich.text import Text
+
+from dgrpo.measurement.intervals import Interval, bootstrap_mean, wilson
+from dgrpo.report.groups import Group, Metric, attack_success, group_runs
+from dgrpo.report.visible import visible
+from dgrpo.runs.reader import Run
+
+NOTHING = "–"
+"""Stands where nothing was measured."""
+_NBSP = "\N{NO-BREAK SPACE}"
+"""Keeps a number with its unit and an interval in one piece where a cell is narrow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A quantity before the first update and after the last round, averaged over seeds."""
+
+    start: Interval
+    end: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A share of counted completions with its Wilson interval."""
+
+    successes: int
+    trials: int
+    low: float
+    high: float
+
+    @property
+    def share(self) -> float:
+        """successes / trials."""
+        return self.successes / self.trials
+
+    @classmethod
+    def of(cls, successes: int, trials: int) -> Rate | None:
+        """The rate with its interval; None where nothing was counted."""
+        return cls(successes, trials, *wilson(successes, trials)) if trials else None
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentRow:
+    """What a report says of one experiment; None where nothing was measured."""
+
+    label: str
+    seeds: tuple[int, ...]
+    rounds: int | None
+    """The last round that every seed has reached: where `end` is measured."""
+    unfinished: int
+    """Runs still going on, interrupted, or cut to the rounds of a shorter one."""
+    measure: str | None
+    """What attack success is measured by: the first that the experiment lists."""
+    accuracy: Change | None
+    attack_success: Change | None
+    completion_tokens: Change | None
+    poisoned_stopped: Rate | None
+    honest_rejected: Rate | None
+    seconds: Interval | None
+    """Wall seconds per round."""
+
+
+def experiment_rows(runs: Sequence[Run]) -> list[ExperimentRow]:
+    """One row per (name, digest), in the order of their first run."""
+    return [experiment_row(group) for group in group_runs(runs)]
+
+
+def experiment_row(group: Group) -> ExperimentRow:
+    """The row of one experiment."""
+    measure = next(iter(group.measures), None)
+    screened = [line.screening for lines in group.lines() for line in lines]
+    return ExperimentRow(
+        label=group.label,
+        seeds=tuple(run.seed for run in group.runs),
+        rounds=group.rounds,
+        unfinished=group.unfinished,
+        measure=measure,
+        accuracy=change(group, lambda line: line.accuracy),
+        attack_success=change(group, attack_success(measure)),
+        completion_tokens=change(group, lambda line: line.completion_tokens),
+        poisoned_stopped=Rate.of(
+            sum(counts.poisoned_stopped for counts in screened),
+            sum(counts.poisoned for counts in screened),
+        ),
+        honest_rejected=Rate.of(
+            sum(counts.honest_rejected for counts in screened),
+            sum(counts.honest for counts in screened),
+        ),
+        seconds=_seconds_per_round(group),
+    )
+
+
+def change(group: Group, metric: Metric) -> Change | None:
+    """First and last measured point of `metric`; None where it was never measured."""
+    points = group.curve(metric)
+    return Change(points[0].value, points[-1].value) if points else None
+
+
+def _seconds_per_round(group: Group) -> Interval | None:
+    """Round 0 only evaluates, so it is left out."""
+    means = []
+    for lines in group.lines():
+        totals = [line.seconds["total"] for line in lines if line.round and "total" in line.seconds]
+        if totals:
+            means.append(sum(totals) / len(totals))
+    return bootstrap_mean(means) if means else None
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """A share as a percentage; one near 0 % or 100 % gets digits before it is rounded to that."""
+    while digits < 2 and share not in (0, 1) and round(100 * share, digits) in (0, 100):
+        digits += 1
+    return f"{100 * share:.{digits}f}{_NBSP}%"
+
+
+def number(value: float) -> str:
+    """A length or a duration in three significant digits."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def interval_text(value: Interval, write: Callable[[float], str]) -> str:
+    """The mean, and the bounds in brackets where there are any."""
+    if value.low is None or value.high is None:
+        return write(value.mean)
+    return f"{write(value.mean)} {_bounds(value.low, value.high, write)}"
+
+
+def change_text(value: Change | None, write: Callable[[float], str]) -> str:
+    """start → end, the end with its interval."""
+    if value is None:
+        return NOTHING
+    return f"{write(value.start.mean)}{_NBSP}→{_NBSP}{interval_text(value.end, write)}"
+
+
+def rate_text(rate: Rate | None) -> str:
+    """The share with its interval; the counts are left to the page's details."""
+    if rate is None:
+        return NOTHING
+    return f"{percent(rate.share, 1)} {_bounds(rate.low, rate.high, lambda x: percent(x, 1))}"
+
+
+def _bounds(low: float, high: float, write: Callable[[float], str]) -> str:
+    return ("[" + write(low) + "," + _NBSP + write(high) + "]").replace(f"{_NBSP}%", "")
+
+
+def _seeds(row: ExperimentRow) -> str:
+    return ", ".join(map(str, row.seeds))
+
+
+def _rounds(row: ExperimentRow) -> str:
+    shown = NOTHING if row.rounds is None else str(row.rounds)
+    return f"{shown} ({row.unfinished} unfinished)" if row.unfinished else shown
+
+
+def _success(row: ExperimentRow) -> str:
+    if row.attack_success is None:
+        return NOTHING
+    return f"{change_text(row.attack_success, percent)} ({visible(row.measure or '')})"
+
+
+COLUMNS: dict[str, Callable[[ExperimentRow], str]] = {
+    "Experiment": lambda row: visible(row.label),
+    "Seeds": _seeds,
+    "Rounds": _rounds,
+    "Accuracy": lambda row: change_text(row.accuracy, percent),
+    "Attack success": _success,
+    "Completion tokens": lambda row: change_text(row.completion_tokens, number),
+    "Poisoned stopped": lambda row: rate_text(row.poisoned_stopped),
+    "Honest rejected": lambda row: rate_text(row.honest_rejected),
+    "Seconds per round": lambda row: (
+        NOTHING if row.seconds is None else interval_text(row.seconds, number)
+    ),
+}
+"""Heading → what a cell says, for the terminal and the page."""
+
+
+def rich_table(rows: Sequence[ExperimentRow]) -> Table:
+    """The rows as a table for the terminal; no text in it is taken for markup."""
+    table = Table(caption="start → end; in brackets: 95 % interval", caption_justify="left")
+    for heading in COLUMNS:
+        table.add_column(heading, justify="left" if heading == "Experiment" else "right")
+    for row in rows:
+        table.add_row(*(Text(cell(row)) for cell in COLUMNS.values()))
+    return table

@@ -1,0 +1,27 @@
+"""Make hostile text harmless to look at, on a terminal and on a page.
+
+Terminal escapes, text-direction overrides, zero-width characters and lone surrogates become visible
+`\\u` escapes. It leaves out HTML: the page's template escapes that by itself.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+_HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Unicode categories: control, format, surrogate, line and paragraph separator."""
+
+
+def visible(text: str, limit: int = 4000) -> str:
+    r"""`text` with what cannot be seen written out, cut after `limit` characters.
+
+    >>> visible("\x1b[31mred\u202e")
+    '\\u001b[31mred\\u202e'
+    """
+    cut = text[:limit] + ("…" if len(text) > limit else "")
+    return "".join(
+        f"\\u{ord(char):04x}"
+        if unicodedata.category(char) in _HIDDEN and char not in "\n\t"
+        else char
+        for char in cut
+    )

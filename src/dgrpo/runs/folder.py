@@ -1,0 +1,192 @@
+"""One seed's run folder while it is being written: append, checkpoint, resume, finish.
+
+Whatever is interrupted, and wherever: lines and shards are cut back to the last checkpoint, and
+the run goes on from there to the same bytes. Files that are replaced are written under a temporary
+name and renamed.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars
+import torch
+
+from dgrpo.errors import DgrpoError
+from dgrpo.experiment import OUTSIDE_DIGEST
+
+SCHEMA = 1
+
+
+class RunFolder:
+    """`<base>/seed-<n>`: experiment.json, rounds.jsonl, completions/, checkpoint/, summary.json."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rounds = path / "rounds.jsonl"
+        self._pending: list[dict[str, Any]] = []
+
+    def open(self, description: dict[str, Any]) -> None:
+        """Create the folder, or check that it holds the same run.
+
+        Raises DgrpoError naming the first field that differs.
+        """
+        file = self.path / "experiment.json"
+        if file.exists():
+            _same_run(self.path, read_json(file), description)
+        with writing(self.path):
+            (self.path / "completions").mkdir(parents=True, exist_ok=True)
+            write_json(file, description)
+
+    def append(self, line: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
+        """Add a line to rounds.jsonl, and completion rows to the next shard."""
+        self._pending += rows
+        with writing(self.path), self.rounds.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+    def checkpoint(self, updates: int, state: dict[str, Any]) -> None:
+        """Make everything up to `updates` updates permanent."""
+        with writing(self.path):
+            if self._pending:
+                self._write_shard(updates)
+            with self.rounds.open("a") as file:
+                os.fsync(file.fileno())
+            fresh = self.path / "checkpoint.new"
+            shutil.rmtree(fresh, ignore_errors=True)
+            fresh.mkdir()
+            torch.save(state, fresh / "state.pt")
+            digest = _file_digest(fresh / "state.pt")
+            write_json(fresh / "checkpoint.json", {"updates": updates, "sha256": digest})
+            old, current = self.path / "checkpoint.old", self.path / "checkpoint"
+            shutil.rmtree(old, ignore_errors=True)
+            if current.exists():
+                current.rename(old)
+            fresh.rename(current)
+            shutil.rmtree(old, ignore_errors=True)
+
+    def resume(self) -> tuple[int, dict[str, Any] | None]:
+        """(updates done, state) of the last checkpoint, everything after it cut off.
+
+        (0, None) when there is none: the run starts afresh. Raises DgrpoError for a damaged
+        checkpoint.
+        """
+        updates, state = self._load_checkpoint()
+        lines = self.rounds.read_text(encoding="utf-8").splitlines() if self.rounds.exists() else []
+        kept = lines[: updates + 1] if state is not None else []
+        with writing(self.path):
+            _replace(self.rounds, "".join(line + "\n" for line in kept).encode())
+            for shard in (self.path / "completions").glob("*.parquet"):
+                if state is None or int(shard.stem.rpartition("-")[2]) > updates:
+                    shard.unlink()
+        return updates, state
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The lines written so far."""
+        text = self.rounds.read_text(encoding="utf-8") if self.rounds.exists() else ""
+        return [json.loads(line) for line in text.splitlines()]
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Write summary.json."""
+        with writing(self.path):
+            write_json(self.path / "summary.json", summary)
+
+    def _write_shard(self, updates: int) -> None:
+        shard = self.path / "completions" / f"to-{updates:06d}.parquet"
+        temporary = shard.with_suffix(".tmp")
+        polars.DataFrame(self._pending).write_parquet(temporary, compression="zstd")
+        temporary.rename(shard)
+        self._pending = []
+
+    def _load_checkpoint(self) -> tuple[int, dict[str, Any] | None]:
+        for name in ("checkpoint", "checkpoint.old"):
+            folder = self.path / name
+            if not folder.exists():
+                continue
+            head = read_json(folder / "checkpoint.json")
+            file = folder / "state.pt"
+            if not file.exists() or _file_digest(file) != head.get("sha256"):
+                raise DgrpoError(
+                    f"{file} is damaged: its digest is not the one recorded with it",
+                    remedy=f"delete {folder} to start this seed again; other seeds are untouched",
+                )
+            return int(head["updates"]), torch.load(file, weights_only=True, map_location="cpu")
+        return 0, None
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into a message that says what is safe and what to do."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise DgrpoError(
+            f"{path} cannot be written: {error.strerror or error}",
+            remedy=("free some space" if full else "check the path and its permissions")
+            + " and give the same command again: it goes on from the last checkpoint",
+        ) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from `path`; DgrpoError if it is missing or damaged."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DgrpoError(
+            f"{path} is missing or damaged: {error}",
+            remedy=f"delete {path.parent} to start it again",
+        ) from None
+    if not isinstance(value, dict):
+        raise DgrpoError(f"{path} does not hold a JSON object")
+    return value
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write `value` under a temporary name, then rename."""
+    _replace(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(content)
+    temporary.rename(path)
+
+
+def _file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+COMPARED = ("schema", "digest", "seed", "model_digests", "pool_digest")
+"""Fields of experiment.json that must be equal for a run to go on; rounds and evaluation may grow."""
+
+
+def _same_run(path: Path, held: dict[str, Any], wanted: dict[str, Any]) -> None:
+    if all(held.get(field) == wanted[field] for field in COMPARED):
+        return
+    ours, theirs = wanted.get("experiment", {}), held.get("experiment", {})
+    fields = [f for f in COMPARED if held.get(f) != wanted[f]]
+    if "digest" in fields:
+        fields = [
+            f"experiment.{name}"
+            for name in ours
+            if ours[name] != theirs.get(name) and name not in OUTSIDE_DIGEST
+        ] or fields
+    first = fields[0]
+    pair = (
+        (theirs.get(first.partition(".")[2]), ours.get(first.partition(".")[2]))
+        if first.startswith("experiment.")
+        else (held.get(first), wanted[first])
+    )
+    raise DgrpoError(
+        f"{path} holds another run: {first} is {pair[0]!r} there and {pair[1]!r} here",
+        remedy="give another --out, or delete that folder",
+    )
+

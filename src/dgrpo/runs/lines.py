@@ -1,0 +1,203 @@
+"""What rounds.jsonl and summary.json say, computed from the records of a round.
+
+Only honest nodes count. A completion is counted once per honest receiver. Labels come from the
+senders and are joined here, after every decision has been made.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dgrpo.attacks.base import Attack
+from dgrpo.experiment import Experiment
+from dgrpo.measurement.held_out import success_rate
+from dgrpo.records import HeldOutScore, Judged, Label, RoundRecord
+
+Labels = Mapping[tuple[str, str, int], Label]
+"""Label by (sender, prompt key, sample), from the senders' own memory."""
+
+
+def held_out_fields(scores: Sequence[HeldOutScore]) -> dict[str, Any]:
+    """Held-out figures of the honest nodes, averaged."""
+    names = scores[0].measures
+    return {
+        "accuracy": _mean([s.accuracy for s in scores]),
+        "answer_anywhere": _mean([s.answer_anywhere for s in scores]),
+        "completion_tokens": _mean([s.completion_tokens for s in scores]),
+        "held_out_samples": scores[0].samples,
+        "attack_success": {n: _mean([s.measures[n] for s in scores]) for n in names},
+        "examples": [
+            {"question": question, "text": text, "reward": reward}
+            for question, text, reward in scores[0].examples
+        ],
+    }
+
+
+def base_line(scores: Sequence[HeldOutScore]) -> dict[str, Any]:
+    """Line 0: the base model before any update."""
+    return {
+        "round": 0,
+        "reward": None,
+        "reward_by_label": {},
+        **held_out_fields(scores),
+        "attack_success_training": {},
+        "screening": _screening([], {}),
+        "violations": {},
+        "idle_groups": 0,
+        "loss": None,
+        "gradient_norm": None,
+        "seconds": {},
+    }
+
+
+def round_line(
+    records: Sequence[RoundRecord], labels: Labels, measures: Sequence[Attack]
+) -> dict[str, Any]:
+    """The line of one round, from the honest nodes' records."""
+    judged = [one for record in records for one in record.judged]
+    scores = [record.held_out for record in records if record.held_out is not None]
+    by_label: dict[str, list[float]] = defaultdict(list)
+    for one in judged:
+        by_label[labels[one.received.item]].append(one.reward)
+    honest_text = [
+        (one.received.prompt, one.received.text)
+        for one in judged
+        if labels[one.received.item] == "honest"
+    ]
+    seconds = records[0].seconds  # nodes wait for one another: everyone's clock shows the same
+    return {
+        "round": records[0].round + 1,
+        "reward": _mean([one.reward for one in judged]),
+        "reward_by_label": {label: _mean(values) for label, values in sorted(by_label.items())},
+        **held_out_fields(scores),
+        "attack_success_training": {m.name: success_rate(m, honest_text) for m in measures},
+        "screening": _screening(judged, labels),
+        "violations": dict(sum((Counter(r.violations) for r in records), Counter())),
+        "idle_groups": sum(r.idle_groups for r in records),
+        "loss": _mean([r.update.loss for r in records]),
+        "gradient_norm": _mean([r.update.gradient_norm for r in records]),
+        "seconds": {**seconds, "total": sum(seconds.values())},
+    }
+
+
+def completion_rows(records: Sequence[RoundRecord], labels: Labels) -> list[dict[str, Any]]:
+    """One row per honest receiver and completion, for the Parquet shards."""
+    return [
+        {
+            "round": record.round + 1,
+            "sender": one.received.sender,
+            "receiver": record.node,
+            "prompt_key": one.received.prompt.key,
+            "sample": one.received.sample,
+            "text": one.received.text,
+            "label": labels[one.received.item],
+            "accepted": one.accepted,
+            "verdicts": [
+                {"defense": name, "accepted": v.accepted, "score": v.score, "reason": v.reason}
+                for name, v in one.verdicts.items()
+            ]
+            or None,
+            "reward": one.reward,
+            "advantage": one.advantage,
+        }
+        for record in records
+        for one in record.judged
+    ]
+
+
+def summarise(
+    experiment: Experiment, digest: str, seed: int, lines: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """summary.json, from rounds.jsonl alone."""
+    measures = [m.name for m in experiment.measure]
+    metrics = {name: _series(lines, lambda line, n=name: line["attack_success"].get(n)) for name in measures}
+    return {
+        "schema": 1,
+        "experiment": experiment.name,
+        "digest": digest,
+        "seed": seed,
+        "rounds": lines[-1]["round"],
+        "nodes": experiment.nodes,
+        "malicious": experiment.malicious,
+        "attack_success": metrics[measures[0]] if measures else None,
+        "accuracy": _series(lines, lambda line: line["accuracy"]),
+        "answer_anywhere": _series(lines, lambda line: line["answer_anywhere"]),
+        "completion_tokens": _series(lines, lambda line: line["completion_tokens"]),
+        "reward": _series(lines[1:], lambda line: line["reward"]),
+        "metrics": metrics,
+        "held_out_samples": {
+            "each": lines[0]["held_out_samples"], "end": lines[-1]["held_out_samples"],
+        },
+        "screening": _screening_totals(lines),
+        "violations": dict(sum((Counter(line["violations"]) for line in lines), Counter())),
+        "seconds": {
+            phase: round(sum(line["seconds"].get(phase, 0.0) for line in lines), 3)
+            for phase in (
+                "generate", "exchange", "verify", "reward", "update", "evaluate", "total",
+            )
+        },
+    }  # fmt: skip
+
+
+def _series(lines: Sequence[dict[str, Any]], of: Any) -> dict[str, Any]:
+    points = [[line["round"], of(line)] for line in lines]
+    return {
+        "start": points[0][1] if points else None,
+        "end": points[-1][1] if points else None,
+        "by_round": points,
+    }
+
+
+def _screening(judged: Sequence[Judged], labels: Labels) -> dict[str, Any]:
+    """Counts per label and per defense."""
+    counts = dict.fromkeys(
+        ("poisoned", "poisoned_stopped", "decoy", "decoy_stopped", "honest", "honest_rejected"), 0
+    )
+    by_defense: dict[str, dict[str, int]] = {}
+    for one in judged:
+        label = labels[one.received.item]
+        stopped = _STOPPED[label]
+        counts[label] += 1
+        counts[stopped] += not one.accepted
+        for name, verdict in one.verdicts.items():
+            own = by_defense.setdefault(name, dict.fromkeys(_STOPPED.values(), 0))
+            own[stopped] += not verdict.accepted
+    return {**counts, "by_defense": by_defense}
+
+
+_STOPPED: dict[str, str] = {
+    "poisoned": "poisoned_stopped",
+    "decoy": "decoy_stopped",
+    "honest": "honest_rejected",
+}
+
+
+def _screening_totals(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Whole-run counts, and the shares that were stopped (null where there was nothing to stop)."""
+    counts: Counter[str] = Counter()
+    by_defense: dict[str, Counter[str]] = defaultdict(Counter)
+    for line in lines:
+        screened = line["screening"]
+        counts.update({k: v for k, v in screened.items() if k != "by_defense"})
+        for name, own in screened["by_defense"].items():
+            by_defense[name].update(own)
+
+    def share(counter: Counter[str], label: str) -> float | None:
+        return counter[_STOPPED[label]] / counts[label] if counts[label] else None
+
+    shares = {_STOPPED[label]: share(counts, label) for label in _STOPPED}
+    return {
+        **{label: counts[label] for label in _STOPPED},
+        **shares,
+        "by_defense": {
+            name: {_STOPPED[label]: share(own, label) for label in _STOPPED}
+            for name, own in by_defense.items()
+        },
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

@@ -1,0 +1,120 @@
+"""Play an experiment into its run folder: new, resumed or already finished."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dgrpo.experiment import Experiment
+from dgrpo.policy.model import digest_of
+from dgrpo.runs.folder import SCHEMA, RunFolder, read_json
+from dgrpo.runs.lines import (
+    Labels,
+    base_line,
+    completion_rows,
+    round_line,
+    summarise,
+)
+from dgrpo.swarm import Swarm
+from dgrpo.tasks.base import LoadedTask
+
+Watcher = Callable[[dict[str, Any]], None]
+"""Called with every line of rounds.jsonl as soon as it is known, resumed lines included."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished run."""
+
+    folder: Path
+    summary: dict[str, Any]
+
+
+def experiment_folder(experiment: Experiment, out: Path | None) -> Path:
+    """Where an experiment's seeds go: `out`, or runs/<name>-<digest8>."""
+    return out or Path("runs") / f"{experiment.name}-{experiment.digest[:8]}"
+
+
+def run_experiment(
+    experiment: Experiment, seed: int, out: Path | None, watch: Watcher
+) -> Finished:
+    """Play one seed to its last round, or return it if it is finished.
+
+    Raises DgrpoError for anything the user can mend; what was finished stays on disk.
+    """
+    path = experiment_folder(experiment, out) / f"seed-{seed}"
+    folder = RunFolder(path)
+    task = experiment.task.load()
+    folder.open(describe(experiment, seed, task))
+    if (path / "summary.json").exists():
+        summary = read_json(path / "summary.json")
+        if summary["rounds"] >= experiment.rounds:
+            for line in folder.lines():
+                watch(line)
+            return Finished(path, summary)
+        (path / "summary.json").unlink()
+    done, state = folder.resume()
+    swarm = Swarm(experiment, seed, task=task)
+    if state is not None:
+        swarm.load_state_dict(state)
+    else:
+        scores = [score for score in swarm.evaluate(0) if score is not None]
+        folder.append(base_line(scores), [])
+    for line in folder.lines():
+        watch(line)
+    recording = experiment.recording
+    for round_index in range(done, experiment.rounds):
+        records = swarm.play(round_index)
+        honest = [r for r, n in zip(records, swarm.nodes, strict=True) if not n.malicious]
+        labels = _labels(swarm)
+        line = round_line(honest, labels, experiment.measure)
+        kept = recording.completions == "all" or (
+            recording.completions == "sampled" and round_index % recording.text_every == 0
+        )
+        folder.append(line, completion_rows(honest, labels) if kept else [])
+        watch(line)
+        updates = round_index + 1
+        if updates % recording.checkpoint_every == 0 or updates == experiment.rounds:
+            folder.checkpoint(updates, swarm.state_dict())
+    summary = summarise(experiment, experiment.digest, seed, folder.lines())
+    folder.finish(summary)
+    return Finished(path, summary)
+
+
+def describe(experiment: Experiment, seed: int, task: LoadedTask) -> dict[str, Any]:
+    """experiment.json: what was run, on what, with what."""
+    return {
+        "schema": SCHEMA,
+        "experiment": experiment.resolved(),
+        "digest": experiment.digest,
+        "seed": seed,
+        "model_digests": [digest_of(settings.name) for settings in experiment.model],
+        "pool_digest": task.digest,
+        "threads": torch.get_num_threads(),
+        "libraries": {
+            "python": platform.python_version(),
+            **{name: _version(name) for name in ("dgrpo", "torch", "transformers")},
+        },
+    }
+
+
+def _labels(swarm: Swarm) -> Labels:
+    return {
+        (node.name, key, sample): label
+        for node in swarm.nodes
+        for (key, sample), label in node.labels.items()
+    }
+
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"

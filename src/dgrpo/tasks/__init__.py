@@ -1,0 +1,16 @@
+"""Prompts, ground truth and rewards; and how prompts are assigned to nodes.
+
+* `base.py`: `Task` (the plug-in) and `LoadedTask` (its pools and reward)
+* `reward.py`: the paper's binary reward
+* `assignment.py`: vertical and horizontal
+* `gsm_symbolic.py`, `gsm8k.py`: one file per task
+
+To add one: a file here (or in your own package, with an entry point in `dgrpo.tasks`) with one
+subclass of `Task` that has a `name` and a `load`. The conformance suite picks it up.
+"""
+
+from dgrpo.tasks.base import LoadedTask, Task
+
+BASE = Task
+
+__all__ = ["BASE", "LoadedTask", "Task"]

@@ -1,0 +1,92 @@
+"""What every task offers: frozen prompt pools with a digest, and the receiver's own reward."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from typing import ClassVar
+
+from dgrpo.errors import DgrpoError
+from dgrpo.plugins import Plugin
+from dgrpo.records import Prompt
+from dgrpo.tasks.reward import answer_anywhere, tagged_reward, write_tagged
+
+PROMPT_TEMPLATE = "Question: {question}\nAnswer:\n"
+"""Plain continuation prompt: the models here are base models, not chat models."""
+
+
+class Task(Plugin):
+    """A source of prompts with ground truth. One subclass per file of this folder."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def load(self) -> LoadedTask:
+        """Read or generate the pools. Raises DgrpoError when the data is missing or unusable."""
+
+
+@dataclass(frozen=True)
+class LoadedTask:
+    """The pools of a task, and how its completions are rewarded and written."""
+
+    name: str
+    train: tuple[Prompt, ...]
+    held_out: tuple[Prompt, ...]
+
+    def __post_init__(self) -> None:
+        shared = {p.key for p in self.train} & {p.key for p in self.held_out}
+        if shared:
+            raise DgrpoError(
+                f"{len(shared)} prompts are both in the training and the held-out pool",
+                remedy="remove them from one of the two files",
+            )
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of both pools, in order; nodes compare it before they exchange anything."""
+        keys = "\n".join(p.key for p in (*self.train, *self.held_out))
+        return hashlib.sha256(keys.encode()).hexdigest()[:16]
+
+    @cached_property
+    def by_key(self) -> dict[str, Prompt]:
+        """The training pool by prompt key: where a receiver looks its ground truth up."""
+        return {prompt.key: prompt for prompt in self.train}
+
+    def reward(self, prompt: Prompt, text: str) -> float:
+        """Binary reward of a completion: format, and the right answer in the tags."""
+        return tagged_reward(text, prompt.answer)
+
+    def answer_anywhere(self, prompt: Prompt, text: str) -> bool:
+        """Whether the text ends on the right number, whatever its format."""
+        return answer_anywhere(text, prompt.answer)
+
+    def write(self, thinking: str, answer: str) -> str:
+        """A completion in the asked format, as an attacker or a pretraining corpus writes it."""
+        return write_tagged(thinking, answer)
+
+
+def make_prompt(task: str, question: str, answer: str, solution: str) -> Prompt:
+    """A prompt with its stable key: a digest of task, question and answer."""
+    key = hashlib.sha256("\x1f".join((task, question, answer)).encode()).hexdigest()[:16]
+    text = PROMPT_TEMPLATE.format(question=question.strip())
+    return Prompt(key=key, text=text, answer=answer, solution=solution.strip())
+
+
+def pool_of_unique(draws: Iterator[Prompt], size: int) -> tuple[Prompt, ...]:
+    """The first `size` prompts with different texts.
+
+    Raises DgrpoError when the source repeats itself too often to fill the pool.
+    """
+    unique: dict[str, Prompt] = {}
+    for prompt in islice(draws, 50 * size + 1000):
+        unique.setdefault(prompt.text, prompt)
+        if len(unique) == size:
+            return tuple(unique.values())
+    raise DgrpoError(
+        f"the task has only {len(unique)} different prompts, {size} are asked for",
+        remedy="lower task.train or task.held_out",
+    )

@@ -1,0 +1,109 @@
+"""GSM8K: real grade-school word problems, from local JSONL files or through `datasets`.
+
+Each line has `question` and `answer`; the answer's reasoning ends in `#### number` and carries
+calculator notes `<<48/2=24>>`, which are removed from the oracle solution.
+
+Leaves out: any cleaning of the questions themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from dgrpo.errors import DgrpoError
+from dgrpo.records import Prompt
+from dgrpo.tasks.base import LoadedTask, Task, make_prompt
+from dgrpo.tasks.reward import parse_number
+
+
+class Gsm8k(Task):
+    """GSM8K (Cobbe et al. 2021): from local JSONL files, or from a hub through `datasets`."""
+
+    name: ClassVar[str] = "gsm8k"
+
+    train_file: Path | None = None
+    """JSONL with `question` and `answer`; none: the `train` split of `dataset`."""
+    held_out_file: Path | None = None
+    """The same for held-out prompts; none: the `test` split of `dataset`, or, with only a
+    `train_file`, that file's last `held_out` prompts."""
+    dataset: str = "openai/gsm8k"
+    """Name for `datasets.load_dataset(name, "main")`; needs the extra `dgrpo[hub]`."""
+    held_out: int = Field(1024, ge=1)
+    """At most this many held-out prompts."""
+    longest_question: int = Field(0, ge=0)
+    """Leave out questions with more characters than this; 0: keep all."""
+
+    def load(self) -> LoadedTask:
+        """Read both pools."""
+        if self.train_file is None and self.held_out_file is None:
+            train, held_out = self._from_hub("train"), self._from_hub("test")
+        elif self.train_file is None:
+            raise DgrpoError(
+                "task.train_file is missing", remedy="give it beside task.held_out_file"
+            )
+        else:
+            train = self._prompts(_lines(self.train_file, "task.train_file"))
+            if self.held_out_file is None:
+                train, held_out = train[: -self.held_out], train[-self.held_out :]
+            else:
+                held_out = self._prompts(_lines(self.held_out_file, "task.held_out_file"))
+        trained = {p.key for p in train}
+        held_out = [p for p in held_out if p.key not in trained]
+        return LoadedTask(self.name, tuple(train), tuple(held_out[: self.held_out]))
+
+    def _prompts(self, rows: Iterable[dict[str, Any]]) -> list[Prompt]:
+        unique: dict[str, Prompt] = {}
+        for row in rows:
+            if self.longest_question and len(row["question"]) > self.longest_question:
+                continue
+            reasoning, _, answer = row["answer"].rpartition("####")
+            if parse_number(answer) is None:
+                raise DgrpoError(f"a GSM8K answer does not end in '#### number': {answer[-60:]!r}")
+            solution = re.sub(r"<<[^<>]*>>", "", reasoning).strip()
+            prompt = make_prompt(self.name, row["question"], answer.strip(), solution)
+            unique.setdefault(prompt.key, prompt)
+        return list(unique.values())
+
+    def _from_hub(self, split: str) -> list[Prompt]:
+        try:
+            from datasets import load_dataset
+        except ImportError:
+            raise DgrpoError(
+                "task.train_file is not given, and the package `datasets` is not installed",
+                remedy='pip install "dgrpo[hub]", or give task.train_file',
+            ) from None
+        try:
+            return self._prompts(load_dataset(self.dataset, "main", split=split))
+        except (OSError, ValueError) as error:
+            raise DgrpoError(
+                f"task.dataset = {self.dataset!r} cannot be loaded: {str(error).splitlines()[0]}",
+                remedy="check the name and the network, or give task.train_file",
+            ) from error
+
+
+def _lines(path: Path, field: str) -> list[dict[str, Any]]:
+    try:
+        text = path.expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DgrpoError(f"{field} = {str(path)!r} cannot be read: {error}") from None
+    rows = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            if not (isinstance(row["question"], str) and isinstance(row["answer"], str)):
+                raise TypeError
+        except (json.JSONDecodeError, KeyError, TypeError):
+            raise DgrpoError(
+                f"{path}, line {number}: not an object with texts `question` and `answer`",
+                remedy="one JSON object per line, as GSM8K is published",
+            ) from None
+        rows.append(row)
+    return rows

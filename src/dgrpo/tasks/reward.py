@@ -1,0 +1,73 @@
+r"""The paper's binary reward: the format holds and the right answer stands in the answer tags.
+
+Comparing is done on the numbers themselves (exact rationals), not with a symbolic engine:
+completions come from hostile peers, and a parser that can be made to compute (`10**10**10`) has no
+place in front of them. math-verify was considered for the comparison and left out for that reason;
+the answers of the tasks here are plain numbers.
+
+What it leaves out: answers that are not one number (intervals, expressions, units that matter).
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+_TAGGED = re.compile(r"\s*<think>(.*?)</think>\s*<answer>(.*?)</answer>\s*", re.DOTALL)
+_NUMBER = re.compile(
+    r"""(?<![\w.,/])                        # not inside a word or another number
+        -?[$€£]?-?\d+(?:,\d{3})*(?:\.\d+)?     # -1,200.50 with an optional currency sign
+        (?:/\d+(?:\.\d+)?)?                    # 3/4
+        (?![\d/]|[.,]\d)""",
+    re.VERBOSE | re.ASCII,
+)
+_TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+LONGEST_NUMBER = 40
+"""Characters; a longer run of digits is not an answer and would only cost time to compare."""
+
+
+def parse_number(text: str) -> Fraction | None:
+    """The one number in `text`, exactly; None where there is none or more than one.
+
+    >>> parse_number("54 cows"), parse_number(" $1,200 "), parse_number("36.0"), parse_number("7 or 8")
+    (Fraction(54, 1), Fraction(1200, 1), Fraction(36, 1), None)
+    """
+    found = _NUMBER.findall(text)
+    if len(found) != 1 or len(found[0]) > LONGEST_NUMBER:
+        return None
+    numerator, _, denominator = re.sub(r"[,$€£]", "", found[0]).partition("/")
+    if denominator and Fraction(denominator) == 0:
+        return None
+    return Fraction(numerator) / Fraction(denominator or "1")
+
+
+def split_tags(text: str) -> tuple[str, str] | None:
+    """(thinking, answer) when the completion has exactly the asked form, else None.
+
+    Each tag stands once, in order, and nothing but white space before, between and after: what
+    follows the closing tag is not an answer, it is a broken format.
+    """
+    if any(text.count(tag) != 1 for tag in _TAGS):
+        return None
+    match = _TAGGED.fullmatch(text)
+    return (match.group(1), match.group(2)) if match else None
+
+
+def tagged_reward(text: str, answer: str) -> float:
+    """1.0 if the format holds and the tags hold the right number, else 0.0 (paper, §2)."""
+    parts = split_tags(text)
+    if parts is None:
+        return 0.0
+    given, wanted = parse_number(parts[1]), parse_number(answer)
+    return float(given is not None and given == wanted)
+
+
+def answer_anywhere(text: str, answer: str) -> bool:
+    """Whether the right number is the *last* number of the text: right, whatever the format."""
+    numbers = _NUMBER.findall(text)
+    return bool(numbers) and parse_number(numbers[-1]) == parse_number(answer)
+
+
+def write_tagged(thinking: str, answer: str) -> str:
+    """A completion in the asked form."""
+    return f"<think> {thinking.strip()} </think> <answer> {answer.strip()} </answer>"
