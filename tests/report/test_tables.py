@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from dgrpo.report.tables import COLUMNS, ExperimentRow, experiment_rows, percent, rich_table
+from dgrpo.report.tables import (
+    COLUMNS,
+    NOTHING,
+    ExperimentRow,
+    experiment_rows,
+    percent,
+    rich_table,
+)
 from dgrpo.runs.reader import find_runs
 from tests.report.run_folders import HOSTILE, round_line, write_run
 
@@ -83,7 +90,7 @@ def test_nothing_measured_is_shown_as_nothing(tmp_path: Path) -> None:
     clean, started = rows(tmp_path)
     assert (clean.attack_success, clean.poisoned_stopped, clean.seconds) == (None, None, None)
     assert clean.accuracy is not None and started.accuracy is None
-    assert "–" in terminal([clean, started])
+    assert NOTHING in terminal([clean, started])
 
 
 def test_points_without_a_number_are_left_out(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The run-folder reader: finds runs wherever one points, survives a crash, names what is damaged."""
+"""The run-folder reader: finds runs, survives a crash, names what is damaged."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
 
 
 def test_a_wrong_value_is_named_with_its_field(tmp_path: Path) -> None:
-    folder = write_run(tmp_path, lines=[round_line(0, 0.0, 0.2, accuracy="high")])
+    folder = write_run(tmp_path, lines=[round_line(0, 0.0, 0.2) | {"accuracy": "high"}])
     with pytest.raises(DgrpoError, match=r"line 1\.accuracy = 'high'"):
         find_runs([folder])
 

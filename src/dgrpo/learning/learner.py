@@ -7,6 +7,7 @@ round's completions; `keep_forward = false` scores without gradients and runs a 
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -176,7 +177,7 @@ class Learner:
             betas=self.settings.adam_betas,
             foreach=True,
         )
-        twin.optimiser.load_state_dict(self.optimiser.state_dict())
+        twin.optimiser.load_state_dict(copy.deepcopy(self.optimiser.state_dict()))
         twin._kept = None
         return twin
 
@@ -190,7 +191,8 @@ class Learner:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state that `state_dict` gave."""
         self.model.network.load_state_dict(state["weights"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        # torch's optimisers keep the tensors they are given; a copy keeps two learners apart
+        self.optimiser.load_state_dict(copy.deepcopy(state["optimiser"]))
         self._kept = None
 
     def _forward(self, items: Sequence[ScoreItem], *, ranks: bool) -> ForwardPass:

@@ -19,7 +19,7 @@ from dgrpo.report.groups import Group, Metric, attack_success
 from dgrpo.report.visible import visible
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8a8a")
-"""Okabe and Ito's colour-blind-safe hues, less the two that vanish on white or black, and a grey."""
+"""Okabe and Ito's colour-blind-safe hues, less two that vanish on white or black, and a grey."""
 DASHES = ([1, 0], [7, 3], [2, 2], [8, 3, 2, 3])
 """Line styles: the next one each time the palette begins again."""
 
@@ -44,13 +44,13 @@ class Panel:
 PANELS = (
     Panel(
         "Attack success",
-        "Share of honest nodes’ held-out completions that carry the attack",
+        "Share of held-out completions that carry the attack",
         lambda group: attack_success(next(iter(group.measures), None)),
         rate=True,
     ),
     Panel(
         "Accuracy",
-        "Mean reward of honest nodes on held-out prompts",
+        "Mean reward on held-out prompts",
         lambda _: lambda line: line.accuracy,
         rate=True,
     ),
@@ -98,7 +98,7 @@ def picture(groups: Sequence[Group], scale: float = 2) -> bytes:
     panels = []
     for panel in PANELS:
         points = _points(panel, groups)
-        title = alt.TitleParams(panel.title, subtitle=panel.caption.replace("honest nodes’ ", ""))
+        title = alt.TitleParams(panel.title, subtitle=panel.caption)
         lines = _lines(panel, points, names, _top(panel, points), legend)
         panels.append(alt.layer(*lines).properties(width=290, height=230, title=title))
     chart = (

@@ -154,7 +154,7 @@ def _samples(group: Group) -> tuple[Sample, ...]:
 def _vega() -> str:
     """Vega, Vega-Lite and vega-embed as one script; bundled without the network."""
     version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
-    bundle: str = vl_convert.javascript_bundle(vl_version=version)
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", version)
     return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 

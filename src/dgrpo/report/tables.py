@@ -18,7 +18,7 @@ from dgrpo.report.groups import Group, Metric, attack_success, group_runs
 from dgrpo.report.visible import visible
 from dgrpo.runs.reader import Run
 
-NOTHING = "–"
+NOTHING = "\N{EN DASH}"
 """Stands where nothing was measured."""
 _NBSP = "\N{NO-BREAK SPACE}"
 """Keeps a number with its unit and an interval in one piece where a cell is narrow."""
