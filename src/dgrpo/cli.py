@@ -145,7 +145,11 @@ def show(name: str) -> None:
     out.print(escape(inspect.getdoc(cls) or ""), end="\n\n")
     table = Table("setting", "type", "default", "meaning")
     for field_name, field in cls.model_fields.items():
-        default = "required" if field.is_required() else repr(field.get_default(call_default_factory=True, validated_data={}))
+        default = (
+            "required"
+            if field.is_required()
+            else repr(field.get_default(call_default_factory=True, validated_data={}))
+        )
         annotation = getattr(field.annotation, "__name__", None) or str(field.annotation)
         table.add_row(
             field_name,

@@ -16,9 +16,7 @@ class DgrpoError(Exception):
         self.remedy = remedy
 
     @classmethod
-    def from_validation(
-        cls, error: ValidationError, where: str, known: list[str]
-    ) -> DgrpoError:
+    def from_validation(cls, error: ValidationError, where: str, known: list[str]) -> DgrpoError:
         """Turn pydantic's report into lines that name the field, the value and the remedy."""
         problems, remedies = [], []
         for fault in error.errors(include_url=False):
@@ -32,7 +30,7 @@ class DgrpoError(Exception):
             else:
                 message = fault["msg"].removeprefix("Value error, ")
                 value = "" if fault["type"] == "value_error" else f" = {fault['input']!r}"
-                problems.append(f"{place}{value}: {message}")
+                problems.append(f"{place}{value}: {message}" if place else message)
         return cls("; ".join(problems), remedy="; ".join(filter(None, remedies)))
 
 

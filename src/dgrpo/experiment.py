@@ -125,7 +125,7 @@ class Experiment(BaseModel):
     @field_validator("task", mode="before")
     @classmethod
     def _task(cls, value: object) -> object:
-        return build("tasks", dict(value), "task") if isinstance(value, Mapping) else value
+        return _plugin("tasks", value, "task")
 
     @field_validator("attack", mode="before")
     @classmethod
@@ -147,42 +147,48 @@ class Experiment(BaseModel):
     def _defenses(cls, value: object) -> object:
         named = []
         for table, index in _numbered(value):
-            if isinstance(table, NamedDefense):
-                named.append(table)
+            if not isinstance(table, str | Mapping):
+                named.append(table)  # a NamedDefense, or pydantic says what is wrong with it
                 continue
             settings = {"name": table} if isinstance(table, str) else dict(table)
-            label = settings.pop("label", settings.get("name"))
+            label = settings.pop("label", None)
             check = cast(Defense, build("defenses", settings, f"defense{index}"))
-            named.append(NamedDefense(label=label, check=check))
+            named.append(NamedDefense(label=check.name if label is None else label, check=check))
         return tuple(named)
 
     @model_validator(mode="after")
     def _consistent(self) -> Experiment:
         check_divides(self.topology, self.nodes, self.prompts_per_round, self.group_size)
         if self.malicious >= self.nodes:
-            raise ValueError(
-                f"malicious = {self.malicious} leaves no honest node of nodes = {self.nodes}"
+            raise DgrpoError(
+                f"malicious = {self.malicious} leaves no honest node of nodes = {self.nodes}",
+                remedy=f"use malicious = {self.nodes - 1} or fewer, or more nodes",
             )
-        for field, given, wanted in (
-            ("attack", len(self.attack), self.malicious),
-            ("model", len(self.model), self.nodes),
+        for field, given, least, wanted in (
+            ("attack", len(self.attack), 0, self.malicious),
+            ("model", len(self.model), 1, self.nodes),
         ):
-            if given not in (0, 1, wanted):
-                raise ValueError(f"{field}: {given} tables, give one for all or {wanted}")
+            if given not in (least, 1, wanted):
+                raise DgrpoError(
+                    f"{field}: {given} tables are given",
+                    remedy=f"give one for all, or {wanted}",
+                )
         if self.attack and not self.malicious:
-            raise ValueError("attack is given but malicious = 0: set malicious, or remove it")
+            raise DgrpoError(
+                "attack is given but malicious = 0", remedy="set malicious, or remove attack"
+            )
         if self.malicious and not self.attack:
-            raise ValueError('malicious nodes need an [attack]; name = "honest" is the control')
-        labels = [d.label for d in self.defense]
-        if len(set(labels)) < len(labels):
-            raise ValueError(f"defense: two are called {labels}; give each a label of its own")
+            raise DgrpoError(
+                f"malicious = {self.malicious}, but attack is missing",
+                remedy='give an [attack]; name = "honest" is the control',
+            )
+        _no_two_alike("defense", [d.label for d in self.defense], "give each a `label` of its own")
+        _no_two_alike("measure", [a.name for a in self.measure], "measure each attack once")
         return self
 
     def assignment(self, seed: int) -> Assignment:
         """How prompts are dealt in the run with this seed."""
-        return Assignment(
-            self.topology, self.nodes, self.prompts_per_round, self.group_size, seed
-        )
+        return Assignment(self.topology, self.nodes, self.prompts_per_round, self.group_size, seed)
 
     def attack_of(self, node: int) -> Attack:
         """The attack of node number `node`; malicious nodes are the last ones."""
@@ -286,6 +292,12 @@ def _numbered(value: object) -> list[tuple[Any, str]]:
     if isinstance(value, list | tuple):
         return [(entry, f"[{index}]") for index, entry in enumerate(value)]
     return [(value, "")]
+
+
+def _no_two_alike(field: str, names: Sequence[str], remedy: str) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise DgrpoError(f"{field}: two are called {name!r}", remedy=remedy)
 
 
 def _plugin(kind: str, value: Any, where: str) -> object:

@@ -163,9 +163,7 @@ class Node:
         asked = [(pool[i % len(pool)], i // len(pool)) for i in range(count)]
         drawn = await self.policy.generate(
             [
-                SampleRequest(
-                    p.text, sampling_key("held-out", self.seed, updates, p.key, sample)
-                )
+                SampleRequest(p.text, sampling_key("held-out", self.seed, updates, p.key, sample))
                 for p, sample in asked
             ]
         )

@@ -112,9 +112,7 @@ def build(kind: str, settings: dict[str, Any], where: str) -> Plugin:
     knobs = dict(settings)
     name = knobs.pop("name", None)
     if not isinstance(name, str):
-        raise DgrpoError(
-            f"{where}.name is missing", remedy=f"one of: {', '.join(available(kind))}"
-        )
+        raise DgrpoError(f"{where}.name is missing", remedy=f"one of: {', '.join(available(kind))}")
     cls = find(kind, name)
     try:
         return cls(**knobs)

@@ -83,9 +83,7 @@ class RunsWatcher:
 
 
 @contextmanager
-def watch_runs(
-    console: Console, runs: Sequence[tuple[Experiment, int]]
-) -> Iterator[RunsWatcher]:
+def watch_runs(console: Console, runs: Sequence[tuple[Experiment, int]]) -> Iterator[RunsWatcher]:
     """A live display on a terminal, plain lines elsewhere."""
     watcher = RunsWatcher(console, runs)
     if not console.is_terminal:

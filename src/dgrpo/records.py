@@ -114,6 +114,17 @@ class UpdateStats:
 
 
 @dataclass(frozen=True, slots=True)
+class Example:
+    """A held-out completion for people to read."""
+
+    question: str
+    text: str
+    reward: float
+    poisoned: bool
+    """Whether any measured attack succeeded in it."""
+
+
+@dataclass(frozen=True, slots=True)
 class HeldOutScore:
     """Held-out measurement of one model after some number of updates (DESIGN "Definitions")."""
 
@@ -126,8 +137,8 @@ class HeldOutScore:
     """Mean length in tokens, end token included."""
     measures: dict[str, float | None]
     """Attack success by measure name; None where no completion was applicable."""
-    examples: tuple[tuple[str, str, float], ...] = ()
-    """A few (question, completion, reward), for people to read."""
+    examples: tuple[Example, ...] = ()
+    """A few, poisoned ones first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,8 +135,7 @@ class Swarm:
             "learners": [learner.state_dict() for learner in self.learners],
             "replica_of": self.replica_of,
             "defenses": [
-                {label: check.state_dict() for label, check in node.defenses}
-                for node in self.nodes
+                {label: check.state_dict() for label, check in node.defenses} for node in self.nodes
             ],
         }
 
@@ -195,9 +194,7 @@ class Swarm:
             mine = [(i, r) for i, r in drawing if self.replica_of[i] == replica]
             wanted = list(dict.fromkeys(one for _, r in mine for one in r.requests))
             model = self.learners[replica].model
-            drawn = dict(
-                zip(wanted, sample(model, wanted, self.experiment.sampling), strict=True)
-            )
+            drawn = dict(zip(wanted, sample(model, wanted, self.experiment.sampling), strict=True))
             answers |= {i: [drawn[one] for one in r.requests] for i, r in mine}
         scored: dict[tuple[int, tuple[ScoreItem, ...]], list[TokenScores]] = {}
         for i, r in asked:
@@ -267,9 +264,7 @@ class Swarm:
             exchange=seat,
             attack=self.experiment.attack_of(index),
             malicious=index >= first_malicious,
-            accomplices=tuple(
-                f"node-{i}" for i in range(first_malicious, self.experiment.nodes)
-            ),
+            accomplices=tuple(f"node-{i}" for i in range(first_malicious, self.experiment.nodes)),
         )
         node.defenses = [(d.label, d.check.start(node)) for d in self.experiment.defense]
         return node

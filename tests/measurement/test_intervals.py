@@ -45,16 +45,17 @@ def test_one_value_has_a_mean_but_no_interval() -> None:
 
 
 def test_bootstrap_is_the_same_every_time_and_leaves_global_state_alone() -> None:
-    before = np.random.get_state()[1].tolist()  # type: ignore[index, union-attr]
+    before = np.random.get_state()[1].tolist()  # type: ignore[index]
     first = bootstrap_mean([0.1, 0.4, 0.3, 0.9])
     assert first == bootstrap_mean([0.1, 0.4, 0.3, 0.9])
-    assert np.random.get_state()[1].tolist() == before  # type: ignore[index, union-attr]
+    assert np.random.get_state()[1].tolist() == before  # type: ignore[index]
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=8))
 def test_bootstrap_interval_lies_within_the_values(values: list[float]) -> None:
     interval = bootstrap_mean(values, resamples=200)
-    assert interval.low is not None and interval.high is not None
+    assert interval.low is not None
+    assert interval.high is not None
     slack = 1e-6
     assert min(values) - slack <= interval.low <= interval.high <= max(values) + slack
 
@@ -64,7 +65,8 @@ def test_bootstrap_covers_the_true_mean_about_as_often_as_it_says() -> None:
     covered = 0
     for sample in draws:
         interval = bootstrap_mean(sample.tolist(), resamples=500)
-        assert interval.low is not None and interval.high is not None
+        assert interval.low is not None
+        assert interval.high is not None
         covered += interval.low <= 1.0 <= interval.high
     assert 0.89 <= covered / len(draws) <= 0.98
 

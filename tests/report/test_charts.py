@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.report.run_folders import round_line, write_run
 
 from dgrpo.report.charts import PANELS, page_chart, picture, spread
 from dgrpo.report.groups import Group, group_runs
 from dgrpo.runs.reader import find_runs
-from tests.report.run_folders import round_line, write_run
 
 
 def groups(folder: Path) -> list[Group]:
@@ -62,7 +62,8 @@ def test_labels_keep_their_distance_order_and_bounds(values: list[float]) -> Non
     places = spread(values, gap, 0.0, 1.0)
     ordered = sorted(places)
     assert all(b - a >= gap - 1e-9 for a, b in pairwise(ordered))
-    assert ordered[0] >= -1e-9 and ordered[-1] <= 1 + 1e-9
+    assert ordered[0] >= -1e-9
+    assert ordered[-1] <= 1 + 1e-9
     by_value = sorted(range(len(values)), key=lambda index: values[index])
     assert [places[index] for index in by_value] == ordered
 
@@ -75,7 +76,8 @@ def test_the_picture_is_a_png_of_three_panels_side_by_side(tmp_path: Path) -> No
     write_run(tmp_path, "one")
     png = picture(groups(tmp_path), scale=1)
     width, height = struct.unpack(">II", png[16:24])
-    assert png.startswith(b"\x89PNG") and width > 2 * height
+    assert png.startswith(b"\x89PNG")
+    assert width > 2 * height
 
 
 def test_runs_without_any_measurement_can_be_drawn(tmp_path: Path) -> None:

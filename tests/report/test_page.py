@@ -9,13 +9,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from tests.report.run_folders import HOSTILE, round_line, settings, write_run
 
 from dgrpo.errors import DgrpoError
 from dgrpo.report.groups import group_runs
 from dgrpo.report.page import inline_json, render_page, write_report
 from dgrpo.report.settings import settings_text
 from dgrpo.runs.reader import find_runs
-from tests.report.run_folders import HOSTILE, round_line, settings, write_run
 
 
 class Tags(HTMLParser):
@@ -85,13 +85,15 @@ def test_a_poisoned_and_a_clean_sample_are_shown_where_they_are_marked(tmp_path:
     write_run(tmp_path, lines=[round_line(0, 0.5, 0.3, examples=examples)])
     page = render(tmp_path)
     assert re.findall(r"<h4>(\w+)", page) == ["Clean", "Poisoned"]
-    assert "text 2</pre>" in page and "text 0</pre>" in page and "text 1</pre>" not in page
+    assert "text 2</pre>" in page
+    assert "text 0</pre>" in page
+    assert "text 1</pre>" not in page
 
 
 def test_the_command_repeats_the_seeds_that_were_read(tmp_path: Path) -> None:
     for seed in (0, 3):
         write_run(tmp_path, seed=seed)
-    assert "dgrpo run experiments/text-horizontal.toml --seeds 0,3" in render(tmp_path)
+    assert "dgrpo run experiments/text-horizontal.toml --seeds 0 3" in render(tmp_path)
 
 
 def test_settings_are_shown_as_toml_that_reads_back() -> None:
@@ -99,14 +101,15 @@ def test_settings_are_shown_as_toml_that_reads_back() -> None:
         "nested", attack=[{"name": "a", "inner": {"x": [1, 2.5]}}, {"name": "b"}], defense=[]
     )
     read = tomllib.loads(settings_text(shown))
-    assert read["attack"] == shown["attack"] and read["defense"] == []
+    assert read["attack"] == shown["attack"]
+    assert read["defense"] == []
     assert read["sampling"] == {"temperature": 1.0}
     assert "# top_k = null" in settings_text(shown)
 
 
 def test_a_run_that_has_just_started_can_be_reported(tmp_path: Path) -> None:
     write_run(tmp_path, lines=[], finished=False)
-    assert "1 unfinished" in render(tmp_path)
+    assert "(unfinished)" in render(tmp_path)
 
 
 def test_page_and_picture_are_written_where_asked(tmp_path: Path) -> None:

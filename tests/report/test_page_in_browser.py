@@ -12,10 +12,10 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.expected_conditions import alert_is_present
 from selenium.webdriver.support.ui import WebDriverWait
+from tests.report.run_folders import HOSTILE, round_line, write_run
 
 from dgrpo.report.page import write_report
 from dgrpo.runs.reader import find_runs
-from tests.report.run_folders import HOSTILE, round_line, write_run
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
@@ -73,7 +73,8 @@ def test_three_charts_are_drawn(browser: webdriver.Chrome) -> None:
     charts = browser.find_elements(By.CSS_SELECTOR, ".chart svg")
     assert len(charts) == 3
     for chart in charts:
-        assert chart.size["width"] > 300 and chart.size["height"] > 150
+        assert chart.size["width"] > 300
+        assert chart.size["height"] > 150
         lines = chart.find_elements(By.CSS_SELECTOR, ".mark-line path")
         assert len([line for line in lines if line.get_attribute("d")]) == 2
         assert "calm" in chart.text
@@ -112,11 +113,12 @@ def test_hostile_text_stays_text(browser: webdriver.Chrome) -> None:
 
 
 def test_the_console_stays_silent(browser: webdriver.Chrome) -> None:
-    assert browser.get_log("browser") == []
+    assert browser.get_log("browser") == []  # type: ignore[no-untyped-call]
 
 
 def test_nothing_is_fetched_from_outside(browser: webdriver.Chrome) -> None:
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    log = browser.get_log("performance")  # type: ignore[no-untyped-call]
+    events = [json.loads(entry["message"])["message"] for entry in log]
     fetched = [
         event["params"]["request"]["url"]
         for event in events

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
+from tests.report.run_folders import HOSTILE, round_line, write_run
 
 from dgrpo.report.tables import (
     COLUMNS,
@@ -17,7 +19,6 @@ from dgrpo.report.tables import (
     rich_table,
 )
 from dgrpo.runs.reader import find_runs
-from tests.report.run_folders import HOSTILE, round_line, write_run
 
 
 def rows(folder: Path) -> list[ExperimentRow]:
@@ -39,14 +40,16 @@ def test_seeds_of_one_experiment_make_one_row_with_an_interval(tmp_path: Path) -
     assert row.accuracy is not None
     assert row.accuracy.start.mean == pytest.approx(0.2)
     assert row.accuracy.end.mean == pytest.approx(0.6)
-    assert row.accuracy.end.low is not None and row.accuracy.end.high is not None
+    assert row.accuracy.end.low is not None
+    assert row.accuracy.end.high is not None
     assert 0.5 <= row.accuracy.end.low < 0.6 < row.accuracy.end.high <= 0.7
 
 
 def test_one_seed_has_no_interval(tmp_path: Path) -> None:
     write_run(tmp_path)
     (row,) = rows(tmp_path)
-    assert row.accuracy is not None and row.accuracy.end.low is None
+    assert row.accuracy is not None
+    assert row.accuracy.end.low is None
     assert "[" not in COLUMNS["Accuracy"](row)
 
 
@@ -54,7 +57,8 @@ def test_screened_completions_are_summed_over_rounds_and_seeds(tmp_path: Path) -
     for seed in (0, 1):
         write_run(tmp_path, seed=seed, rounds=5)
     (row,) = rows(tmp_path)
-    assert row.poisoned_stopped is not None and row.honest_rejected is not None
+    assert row.poisoned_stopped is not None
+    assert row.honest_rejected is not None
     assert (row.poisoned_stopped.successes, row.poisoned_stopped.trials) == (470, 480)
     assert (row.honest_rejected.successes, row.honest_rejected.trials) == (10, 1440)
     assert row.poisoned_stopped.low < 470 / 480 < row.poisoned_stopped.high
@@ -63,7 +67,8 @@ def test_screened_completions_are_summed_over_rounds_and_seeds(tmp_path: Path) -
 def test_evaluating_the_base_model_is_no_round(tmp_path: Path) -> None:
     write_run(tmp_path)
     (row,) = rows(tmp_path)
-    assert row.seconds is not None and row.seconds.mean == pytest.approx(1.5)
+    assert row.seconds is not None
+    assert row.seconds.mean == pytest.approx(1.5)
 
 
 def test_experiments_that_share_a_name_are_told_apart_by_digest(tmp_path: Path) -> None:
@@ -79,17 +84,19 @@ def test_seeds_are_compared_at_the_last_round_that_all_have_reached(tmp_path: Pa
     write_run(tmp_path, seed=1, lines=short, finished=False)
     (row,) = rows(tmp_path)
     assert row.rounds == 2
-    assert row.accuracy is not None and row.accuracy.end.mean == pytest.approx(0.4)
+    assert row.accuracy is not None
+    assert row.accuracy.end.mean == pytest.approx(0.4)
     assert "unfinished" in COLUMNS["Rounds"](row)
 
 
 def test_nothing_measured_is_shown_as_nothing(tmp_path: Path) -> None:
-    nothing = {"attack_success": {}, "screening": {}, "seconds": {}}
+    nothing: dict[str, Any] = {"attack_success": {}, "screening": {}, "seconds": {}}
     write_run(tmp_path, "clean", lines=[round_line(0, None, 0.2, **nothing)])
     write_run(tmp_path, "started", lines=[], finished=False)
     clean, started = rows(tmp_path)
     assert (clean.attack_success, clean.poisoned_stopped, clean.seconds) == (None, None, None)
-    assert clean.accuracy is not None and started.accuracy is None
+    assert clean.accuracy is not None
+    assert started.accuracy is None
     assert NOTHING in terminal([clean, started])
 
 
@@ -97,7 +104,8 @@ def test_points_without_a_number_are_left_out(tmp_path: Path) -> None:
     lines = [round_line(0, None, float("nan")), round_line(1, 0.5, 0.3), round_line(2, None, 0.4)]
     write_run(tmp_path, lines=lines)
     (row,) = rows(tmp_path)
-    assert row.attack_success is not None and row.accuracy is not None
+    assert row.attack_success is not None
+    assert row.accuracy is not None
     assert (row.attack_success.start.mean, row.attack_success.end.mean) == (0.5, 0.5)
     assert row.accuracy.start.mean == 0.3
 
@@ -105,7 +113,8 @@ def test_points_without_a_number_are_left_out(tmp_path: Path) -> None:
 def test_a_hostile_name_cannot_steer_the_terminal(tmp_path: Path) -> None:
     write_run(tmp_path, called=HOSTILE)
     shown = terminal(rows(tmp_path))
-    assert "\x1b[31m" not in shown and "\u202e" not in shown
+    assert "\x1b[31m" not in shown
+    assert "\u202e" not in shown
     assert "[red]" in shown
 
 

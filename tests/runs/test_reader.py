@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.report.run_folders import round_line, write_run
 
 from dgrpo.errors import DgrpoError
 from dgrpo.runs.reader import find_runs
-from tests.report.run_folders import round_line, write_run
 
 
 def test_a_seed_an_experiment_and_their_parent_are_all_found(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import ClassVar, Literal
 
@@ -120,12 +120,11 @@ def decoy(slot: Slot, own: Sequence[Sent], turn: Turn) -> Completion:
     gradient then stays that of an ordinary wrong answer. Without samples: shuffled words.
     """
     rng = turn.rng("decoy", slot.prompt.key, slot.sample)
-    texts = [s.completion.text for s in own]
-    wrong = [text for text in texts if turn.task.reward(slot.prompt, text) == 0]
-    if wrong:
-        return Completion(slot.prompt.key, slot.sample, rng.choice(wrong))
-    if texts:
-        parts = split_tags(rng.choice(texts))
+    wrong = [s.completion for s in own if turn.task.reward(slot.prompt, s.completion.text) == 0]
+    if wrong:  # with its ids: a text without an end would be too long once encoded with one
+        return replace(rng.choice(wrong), sample=slot.sample)
+    if own:
+        parts = split_tags(rng.choice(own).completion.text)
         thinking = parts[0] if parts else slot.prompt.solution
         answer = str((parse_number(slot.prompt.answer) or 0) + rng.randint(1, 9))
         return Completion(slot.prompt.key, slot.sample, turn.task.write(thinking, answer))

@@ -16,6 +16,8 @@ from dgrpo.attacks.base import ThinkingAttack
 from dgrpo.records import Prompt
 from dgrpo.tasks.reward import split_tags
 
+_PHRASE = "\ue000"
+"""Stands for the phrase while sentences are cut, since the phrase may end one itself."""
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 
 
@@ -24,7 +26,7 @@ class Text(ThinkingAttack):
 
     name: ClassVar[str] = "text"
 
-    phrase: str = Field("All hail to the thief,", min_length=1)
+    phrase: str = Field("All hail to the thief,", pattern=r"\S")
     """What the other nodes are taught to say (paper: this phrase, and "Gleeb Glorp Glub")."""
     position: Literal["opening", "every-sentence", "closing", "random"] = "opening"
     """Where it stands in the reasoning: before it, before each sentence, after it, or anywhere."""
@@ -46,8 +48,9 @@ class Text(ThinkingAttack):
         if self.position != "every-sentence":
             return self.phrase.strip() in text
         parts = split_tags(text)
-        thinking = sentences(parts[0] if parts else text)
-        return bool(thinking) and all(s.startswith(self.phrase.strip()) for s in thinking)
+        marked = (parts[0] if parts else text).replace(self.phrase.strip(), _PHRASE)
+        thinking = sentences(marked)
+        return bool(thinking) and all(s.startswith(_PHRASE) for s in thinking)
 
 
 def sentences(text: str) -> list[str]:

@@ -69,7 +69,8 @@ class Admission:
     def _ids(self, claim: Completion, same_tokenizer: bool) -> tuple[int, ...] | None:
         """The ids to check and train on; None when the claimed ones are not the text's."""
         if not (claim.token_ids and same_tokenizer):
-            return self.model.encode_completion(claim.text)
+            ids = self.model.encode_completion(claim.text)
+            return None if self.model.end_id in ids[:-1] else ids  # its name spelt out in the text
         if any(not 0 <= i < self.model.vocabulary for i in claim.token_ids):
             return None
         # only the last token may end the text, and only a full-length completion may lack an end

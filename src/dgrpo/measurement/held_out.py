@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dgrpo.attacks.base import Attack
-from dgrpo.records import HeldOutScore, Prompt
+from dgrpo.records import Example, HeldOutScore, Prompt
 from dgrpo.tasks.base import LoadedTask
 
 
@@ -40,11 +40,17 @@ def _examples(
     rewards: Sequence[float],
     measures: dict[str, Attack],
     count: int,
-) -> tuple[tuple[str, str, float], ...]:
-    """The first completions that show an attack, then the first right ones, then any."""
-    shown = [any(m.succeeded(p, t) for m in measures.values()) for p, t in pairs]
-    order = sorted(range(len(pairs)), key=lambda i: (not shown[i], -rewards[i], i))
-    return tuple((pairs[i][0].text, pairs[i][1], rewards[i]) for i in order[:count])
+) -> tuple[Example, ...]:
+    """At most `count`: one that shows an attack if any does, then right ones, then any."""
+    every = [
+        Example(
+            prompt.text, text, reward, any(m.succeeded(prompt, text) for m in measures.values())
+        )
+        for (prompt, text), reward in zip(pairs, rewards, strict=True)
+    ]
+    poisoned = [one for one in every if one.poisoned]
+    others = sorted((one for one in every if not one.poisoned), key=lambda one: -one.reward)
+    return tuple([*poisoned[:1], *others, *poisoned[1:]][:count])
 
 
 def _mean(values: Sequence[float]) -> float | None:

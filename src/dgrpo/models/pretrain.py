@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -17,6 +18,8 @@ import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
+from dgrpo.errors import DgrpoError
+from dgrpo.models.card import write_card
 from dgrpo.models.corpus import answered_problems
 from dgrpo.models.recipe import Recipe
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic, word_problems
@@ -81,6 +84,33 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Qwen2ForC
             bos_token_id=None,
         )
     )
+
+
+def make_model(recipe: Recipe, out: Path, report: Callable[[str], None]) -> None:
+    """Run the recipe into `out`, then measure its card there.
+
+    Raises DgrpoError if `out` already holds a model.
+    """
+    if (out / "config.json").exists():
+        raise DgrpoError(f"{out} already holds a model", remedy="give another --out")
+    with one_thread():
+        pretrain(recipe, out, report)
+    card = write_card(recipe, out)
+    for name in ("accuracy", "answer_anywhere", "format"):
+        figures = card[name]
+        low, high = 100 * figures["low"], 100 * figures["high"]
+        report(f"{name}: {100 * figures['share']:.1f} % ({low:.1f} to {high:.1f})")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """The shipped weights were made with one thread: sums in another order give other bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def pretrain(recipe: Recipe, out: Path, report: Callable[[str], None]) -> None:

@@ -33,7 +33,9 @@ class AppendingLayer(DynamicLayer):
         total = held + key_states.shape[-2]
         if held == 0 or total > self._key_buffer.shape[-2]:
             self._key_buffer = _with_room(self.keys if held else key_states[..., :0, :], total)
-            self._value_buffer = _with_room(self.values if held else value_states[..., :0, :], total)
+            self._value_buffer = _with_room(
+                self.values if held else value_states[..., :0, :], total
+            )
         self._key_buffer[..., held:total, :] = key_states
         self._value_buffer[..., held:total, :] = value_states
         self.keys = self._key_buffer[..., :total, :]

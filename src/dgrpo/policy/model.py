@@ -101,8 +101,8 @@ class LanguageModel:
 def load_model(settings: ModelSettings) -> LanguageModel:
     """Load model and tokenizer, in evaluation mode (no dropout, in training either).
 
-    Raises DgrpoError: no such model, a folder that is not one, no end token, unknown dtype or
-    device.
+    Raises DgrpoError: no such model, a folder that is not one, no tokenizer or no end token,
+    weights that lack something (transformers would draw it at random), unknown dtype or device.
     """
     source = locate(settings.name)
     dtype = getattr(torch, settings.dtype, None)
@@ -118,7 +118,21 @@ def load_model(settings: ModelSettings) -> LanguageModel:
             f"model.name = {settings.name!r}: its tokenizer has no end-of-sequence token",
             remedy="set eos_token in tokenizer_config.json; without it a completion cannot end",
         )
-    network = _load(AutoModelForCausalLM, source, settings.name, dtype=dtype)
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise DgrpoError(
+            f"model.name = {settings.name!r}: its tokenizer knows no text",
+            remedy="give the folder its tokenizer.json",
+        )
+    network, report = _load(
+        AutoModelForCausalLM, source, settings.name, dtype=dtype, output_loading_info=True
+    )
+    if report["missing_keys"]:
+        lacking = sorted(report["missing_keys"])
+        raise DgrpoError(
+            f"model.name = {settings.name!r}: its weights lack {lacking[0]}"
+            + (f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""),
+            remedy="its config.json describes another model; fetch or make both again",
+        )
     try:
         network = network.to(settings.device)
     except (RuntimeError, AssertionError) as error:
@@ -176,7 +190,11 @@ def _load(loader: Any, source: str, name: str, **options: Any) -> Any:
         ) from error
     except Exception as error:
         # safetensors and tokenizers raise bare exceptions of their own for damaged files
-        if type(error).__module__.partition(".")[0] not in ("safetensors", "builtins", "tokenizers"):
+        if type(error).__module__.partition(".")[0] not in (
+            "safetensors",
+            "builtins",
+            "tokenizers",
+        ):
             raise
         raise DgrpoError(
             f"model.name = {name!r} has a damaged file: {error}", remedy="fetch or make it again"

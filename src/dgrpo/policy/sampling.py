@@ -68,7 +68,9 @@ def _sample_batch(
     row_of = {text: row for row, text in enumerate(texts)}
     prompts = PaddedPrompts.of(model, texts)
     cache = generation_cache(model.network.config)
-    output = model.network(**prompts.inputs(), past_key_values=cache, use_cache=True, logits_to_keep=1)
+    output = model.network(
+        **prompts.inputs(), past_key_values=cache, use_cache=True, logits_to_keep=1
+    )
     spread = torch.tensor([row_of[r.prompt_text] for r in requests], device=device)
     cache.batch_select_indices(spread)
     logits = output.logits[:, -1].float()[spread]
@@ -94,13 +96,17 @@ def _sample_batch(
             mask, positions = mask[kept], positions[kept]
             cache.batch_select_indices(kept)
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-        logits = model.network(
-            input_ids=token[:, None],
-            attention_mask=mask,
-            position_ids=positions[:, None],
-            past_key_values=cache,
-            use_cache=True,
-        ).logits[:, -1].float()
+        logits = (
+            model.network(
+                input_ids=token[:, None],
+                attention_mask=mask,
+                position_ids=positions[:, None],
+                past_key_values=cache,
+                use_cache=True,
+            )
+            .logits[:, -1]
+            .float()
+        )
         positions = positions + 1
     return [tuple(row[:n]) for row, n in zip(ids.tolist(), lengths.tolist(), strict=True)]
 

@@ -118,7 +118,7 @@ def _completion_logits(
     ids: torch.Tensor,
 ) -> torch.Tensor:
     """Logits (rows, longest, vocabulary) that predict `ids` (rows, longest)."""
-    opening = first[rows]
+    opening = first.index_select(0, rows)
     if ids.shape[1] == 1:
         return opening
     fed = ids[:, :-1]
@@ -138,7 +138,9 @@ def _selected(shared: DynamicCache, rows: torch.Tensor, model: LanguageModel) ->
     """A cache whose rows are the given rows of `shared`; `shared` itself stays as it is."""
     picked = DynamicCache(config=model.network.config)
     for index, layer in enumerate(shared.layers):
-        picked.update(layer.keys[rows], layer.values[rows], index)  # type: ignore[index]
+        # index_select, not keys[rows]: the latter's backward adds in no fixed order
+        keys, values = layer.keys.index_select(0, rows), layer.values.index_select(0, rows)
+        picked.update(keys, values, index)
     return picked
 
 

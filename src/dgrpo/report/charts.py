@@ -197,7 +197,9 @@ def _lines(
     ]
     return [
         base.mark_area(opacity=0.16, aria=False).encode(y=alt.Y("low:Q"), y2="high:Q"),
-        base.mark_line(strokeWidth=2.2, aria=False).encode(y=y, strokeDash=dash),
+        base.mark_line(strokeWidth=2.2, strokeJoin="round", aria=False).encode(
+            y=y, strokeDash=dash
+        ),
         base.mark_point(filled=True, size=45, opacity=1 if last <= 12 else 0, aria=False).encode(
             y=y, tooltip=tooltip
         ),

@@ -108,7 +108,7 @@ def inline_json(value: Any) -> Markup:
 
 def _details(group: Group) -> Details:
     first = group.runs[0]
-    seeds = ",".join(str(run.seed) for run in group.runs)
+    seeds = " ".join(str(run.seed) for run in group.runs)
     return Details(
         label=group.label,
         claim=str(first.settings.get("claim", "")),

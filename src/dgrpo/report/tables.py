@@ -43,7 +43,7 @@ class Rate:
 
     @property
     def share(self) -> float:
-        """successes / trials."""
+        """What was counted, over what could have been."""
         return self.successes / self.trials
 
     @classmethod
@@ -121,7 +121,9 @@ def _seconds_per_round(group: Group) -> Interval | None:
 
 def percent(share: float, digits: int = 0) -> str:
     """A share as a percentage; one near 0 % or 100 % gets digits before it is rounded to that."""
-    while digits < 2 and share not in (0, 1) and round(100 * share, digits) in (0, 100):
+    if share in (0, 1):
+        return f"{100 * share:.0f}{_NBSP}%"
+    while digits < 2 and round(100 * share, digits) in (0, 100):
         digits += 1
     return f"{100 * share:.{digits}f}{_NBSP}%"
 
@@ -139,7 +141,7 @@ def interval_text(value: Interval, write: Callable[[float], str]) -> str:
 
 
 def change_text(value: Change | None, write: Callable[[float], str]) -> str:
-    """start → end, the end with its interval."""
+    """From start to end, the end with its interval."""
     if value is None:
         return NOTHING
     return f"{write(value.start.mean)}{_NBSP}→{_NBSP}{interval_text(value.end, write)}"
@@ -162,7 +164,10 @@ def _seeds(row: ExperimentRow) -> str:
 
 def _rounds(row: ExperimentRow) -> str:
     shown = NOTHING if row.rounds is None else str(row.rounds)
-    return f"{shown} ({row.unfinished} unfinished)" if row.unfinished else shown
+    if not row.unfinished:
+        return shown
+    which = "" if len(row.seeds) == 1 else f"{row.unfinished} of {len(row.seeds)}{_NBSP}"
+    return f"{shown} ({which}unfinished)"
 
 
 def _success(row: ExperimentRow) -> str:

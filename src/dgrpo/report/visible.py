@@ -1,7 +1,7 @@
-"""Make hostile text harmless to look at, on a terminal and on a page.
+r"""Make hostile text harmless to look at, on a terminal and on a page.
 
 Terminal escapes, text-direction overrides, zero-width characters and lone surrogates become visible
-`\\u` escapes. It leaves out HTML: the page's template escapes that by itself.
+`\u` escapes. It leaves out HTML: the page's template escapes that by itself.
 """
 
 from __future__ import annotations

@@ -189,4 +189,3 @@ def _same_run(path: Path, held: dict[str, Any], wanted: dict[str, Any]) -> None:
         f"{path} holds another run: {first} is {pair[0]!r} there and {pair[1]!r} here",
         remedy="give another --out, or delete that folder",
     )
-

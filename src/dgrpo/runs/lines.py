@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from dgrpo.attacks.base import Attack
@@ -28,10 +29,7 @@ def held_out_fields(scores: Sequence[HeldOutScore]) -> dict[str, Any]:
         "completion_tokens": _mean([s.completion_tokens for s in scores]),
         "held_out_samples": scores[0].samples,
         "attack_success": {n: _mean([s.measures[n] for s in scores]) for n in names},
-        "examples": [
-            {"question": question, "text": text, "reward": reward}
-            for question, text, reward in scores[0].examples
-        ],
+        "examples": [asdict(example) for example in scores[0].examples],
     }
 
 
@@ -112,7 +110,10 @@ def summarise(
 ) -> dict[str, Any]:
     """summary.json, from rounds.jsonl alone."""
     measures = [m.name for m in experiment.measure]
-    metrics = {name: _series(lines, lambda line, n=name: line["attack_success"].get(n)) for name in measures}
+    metrics = {
+        name: _series(lines, lambda line, n=name: line["attack_success"].get(n))
+        for name in measures
+    }
     return {
         "schema": 1,
         "experiment": experiment.name,

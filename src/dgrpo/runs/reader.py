@@ -28,6 +28,7 @@ class DefenseCounts:
     """What one defense did in one round, counted per honest receiver and completion."""
 
     poisoned_stopped: int = 0
+    decoy_stopped: int = 0
     honest_rejected: int = 0
 
 

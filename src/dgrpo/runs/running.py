@@ -41,9 +41,7 @@ def experiment_folder(experiment: Experiment, out: Path | None) -> Path:
     return out or Path("runs") / f"{experiment.name}-{experiment.digest[:8]}"
 
 
-def run_experiment(
-    experiment: Experiment, seed: int, out: Path | None, watch: Watcher
-) -> Finished:
+def run_experiment(experiment: Experiment, seed: int, out: Path | None, watch: Watcher) -> Finished:
     """Play one seed to its last round, or return it if it is finished.
 
     Raises DgrpoError for anything the user can mend; what was finished stays on disk.
@@ -110,7 +108,6 @@ def _labels(swarm: Swarm) -> Labels:
         for node in swarm.nodes
         for (key, sample), label in node.labels.items()
     }
-
 
 
 def _version(package: str) -> str:

@@ -55,11 +55,14 @@ class Assignment:
         return range(node * share, (node + 1) * share)
 
     def common_prompts(self, pool: Sequence[Prompt], round_index: int) -> list[Prompt]:
-        """Horizontal: the round's B prompts, the same for everyone; the pool is walked in epochs."""
-        first = round_index * self.prompts_per_round
-        positions = [divmod(first + i, len(pool)) for i in range(self.prompts_per_round)]
-        order = {epoch: self._epoch(pool, epoch) for epoch in {epoch for epoch, _ in positions}}
-        return [order[epoch][place] for epoch, place in positions]
+        """Horizontal: the round's B different prompts, the same for everyone.
+
+        The pool is walked in epochs. A rest smaller than B is left out, another one each epoch: a
+        round across two epochs could hold a prompt twice, and its samples would be duplicates.
+        """
+        epoch, place = divmod(round_index, len(pool) // self.prompts_per_round)
+        first = place * self.prompts_per_round
+        return self._epoch(pool, epoch)[first : first + self.prompts_per_round]
 
     def own_prompts(self, pool: Sequence[Prompt], round_index: int, node: int) -> list[Prompt]:
         """Vertical: what an honest node picks, B/m different prompts at random."""

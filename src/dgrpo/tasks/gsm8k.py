@@ -57,14 +57,18 @@ class Gsm8k(Task):
         held_out = [p for p in held_out if p.key not in trained]
         return LoadedTask(self.name, tuple(train), tuple(held_out[: self.held_out]))
 
-    def _prompts(self, rows: Iterable[dict[str, Any]]) -> list[Prompt]:
+    def _prompts(self, rows: Iterable[tuple[str, dict[str, Any]]]) -> list[Prompt]:
+        """Unique prompts of (place, row) pairs; errors name the place."""
         unique: dict[str, Prompt] = {}
-        for row in rows:
+        for place, row in rows:
             if self.longest_question and len(row["question"]) > self.longest_question:
                 continue
-            reasoning, _, answer = row["answer"].rpartition("####")
-            if parse_number(answer) is None:
-                raise DgrpoError(f"a GSM8K answer does not end in '#### number': {answer[-60:]!r}")
+            reasoning, mark, answer = row["answer"].rpartition("####")
+            if not mark or parse_number(answer) is None:
+                raise DgrpoError(
+                    f"{place}: the answer does not end in '#### number': {answer[-60:]!r}",
+                    remedy="mend or remove the line",
+                )
             solution = re.sub(r"<<[^<>]*>>", "", reasoning).strip()
             prompt = make_prompt(self.name, row["question"], answer.strip(), solution)
             unique.setdefault(prompt.key, prompt)
@@ -79,7 +83,10 @@ class Gsm8k(Task):
                 remedy='pip install "dgrpo[hub]", or give task.train_file',
             ) from None
         try:
-            return self._prompts(load_dataset(self.dataset, "main", split=split))
+            rows = load_dataset(self.dataset, "main", split=split)
+            return self._prompts(
+                (f"{self.dataset}, {split} row {number}", row) for number, row in enumerate(rows)
+            )
         except (OSError, ValueError) as error:
             raise DgrpoError(
                 f"task.dataset = {self.dataset!r} cannot be loaded: {str(error).splitlines()[0]}",
@@ -87,23 +94,25 @@ class Gsm8k(Task):
             ) from error
 
 
-def _lines(path: Path, field: str) -> list[dict[str, Any]]:
+def _lines(path: Path, field: str) -> list[tuple[str, dict[str, Any]]]:
+    """(place, row) of every line that is not blank."""
     try:
         text = path.expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DgrpoError(f"{field} = {str(path)!r} cannot be read: {error}") from None
     rows = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # splitlines also cuts at U+2028
         if not line.strip():
             continue
+        place = f"{path}, line {number}"
         try:
             row = json.loads(line)
             if not (isinstance(row["question"], str) and isinstance(row["answer"], str)):
                 raise TypeError
         except (json.JSONDecodeError, KeyError, TypeError):
             raise DgrpoError(
-                f"{path}, line {number}: not an object with texts `question` and `answer`",
+                f"{place}: not an object with texts `question` and `answer`",
                 remedy="one JSON object per line, as GSM8K is published",
             ) from None
-        rows.append(row)
+        rows.append((place, row))
     return rows

@@ -15,6 +15,8 @@ from functools import cache
 from random import Random
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from dgrpo.errors import DgrpoError
 from dgrpo.records import Prompt
 from dgrpo.tasks.base import LoadedTask, Task, make_prompt, pool_of_unique
@@ -29,11 +31,11 @@ class GsmSymbolic(Task):
 
     name: ClassVar[str] = "gsm-symbolic"
 
-    templates: tuple[int, ...] = SHORTEST_TEMPLATES
+    templates: tuple[int, ...] = Field(SHORTEST_TEMPLATES, min_length=1)
     """Which of reasoning-gym's templates are drawn from (numbers as in its source)."""
-    train: int = 2048
+    train: int = Field(2048, ge=1)
     """Prompts in the training pool."""
-    held_out: int = 1024
+    held_out: int = Field(1024, ge=1)
     """Prompts in the held-out pool; disjoint from the training pool by question."""
     pool_seed: int = 2026
     """Seed of both pools. The shipped small models never saw the pools of the default seed."""

@@ -16,7 +16,7 @@ from fractions import Fraction
 _TAGGED = re.compile(r"\s*<think>(.*?)</think>\s*<answer>(.*?)</answer>\s*", re.DOTALL)
 _NUMBER = re.compile(
     r"""(?<![\w.,/])                        # not inside a word or another number
-        -?[$€£]?-?\d+(?:,\d{3})*(?:\.\d+)?     # -1,200.50 with an optional currency sign
+        (?:-?[$€£]|[$€£]?-)?\d+(?:,\d{3})*(?:\.\d+)?  # 1,200.50, -$5 or $-5
         (?:/\d+(?:\.\d+)?)?                    # 3/4
         (?![\d/]|[.,]\d)""",
     re.VERBOSE | re.ASCII,
@@ -32,7 +32,7 @@ def parse_number(text: str) -> Fraction | None:
     >>> parse_number("54 cows"), parse_number(" $1,200 "), parse_number("36.0"), parse_number("7 or 8")
     (Fraction(54, 1), Fraction(1200, 1), Fraction(36, 1), None)
     """
-    found = _NUMBER.findall(text)
+    found = _numbers(text)
     if len(found) != 1 or len(found[0]) > LONGEST_NUMBER:
         return None
     numerator, _, denominator = re.sub(r"[,$€£]", "", found[0]).partition("/")
@@ -64,8 +64,13 @@ def tagged_reward(text: str, answer: str) -> float:
 
 def answer_anywhere(text: str, answer: str) -> bool:
     """Whether the right number is the *last* number of the text: right, whatever the format."""
-    numbers = _NUMBER.findall(text)
+    numbers = _numbers(text)
     return bool(numbers) and parse_number(numbers[-1]) == parse_number(answer)
+
+
+def _numbers(text: str) -> list[str]:
+    """Every number as it is written, the typographic minus sign turned into the plain one."""
+    return _NUMBER.findall(text.replace("−", "-"))
 
 
 def write_tagged(thinking: str, answer: str) -> str:

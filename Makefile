@@ -1,0 +1,49 @@
+# make demo · make test · make check · make docs · make bench
+# Everything is installed into .venv; PYTHON chooses the interpreter (3.11 to 3.13).
+
+PYTHON ?= python3
+BIN := .venv/bin
+export HF_HUB_OFFLINE ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: demo test check format docs bench clean
+
+demo: .venv/installed  ## three experiments, a table, a page and a picture in demo/
+	$(BIN)/python -m dgrpo.demo
+
+test: .venv/installed-dev  ## the whole suite
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+check: .venv/installed-dev  ## format, lint, types, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(MAKE) test
+
+format: .venv/installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: .venv/installed  ## the reference page of every plug-in and setting: docs/reference.md
+	$(BIN)/python docs/make_reference.py
+
+bench: .venv/installed-dev  ## ratios to TRL, in one run
+	$(BIN)/python benchmarks/round_vs_trl.py
+	$(BIN)/python benchmarks/seeded_sampling.py
+
+# torch first and alone: on machines without a GPU an index may offer a CPU build under the exact version
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch==$$(sed -n 's/^torch==//p' constraints.txt)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf .venv demo build dist

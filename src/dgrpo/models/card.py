@@ -1,0 +1,78 @@
+"""A model's measured card: does it behave like a base model?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dgrpo.measurement.intervals import wilson
+from dgrpo.models.recipe import Recipe
+from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
+from dgrpo.policy.noise import sampling_key
+from dgrpo.policy.sampling import SampleRequest, Sampling, sample
+from dgrpo.tasks.gsm_symbolic import GsmSymbolic
+from dgrpo.tasks.reward import split_tags
+
+SAMPLES = 2048
+
+
+def measure_card(recipe: Recipe, folder: Path, samples: int = SAMPLES) -> dict[str, Any]:
+    """Sample held-out prompts as training does (one key each) and measure. See `write_card`."""
+    model = load_model(ModelSettings(name=str(folder.resolve())))
+    task = GsmSymbolic(templates=recipe.templates).load()
+    sampling = Sampling()
+    asked = [(task.held_out[i % len(task.held_out)], i) for i in range(samples)]
+    requests = [SampleRequest(p.text, sampling_key("card", p.key, i)) for p, i in asked]
+    drawn = sample(model, requests, sampling)
+    texts = [model.decode(ids) for ids in drawn]
+    pairs = [(prompt, text) for (prompt, _), text in zip(asked, texts, strict=True)]
+    right = sum(task.reward(p, t) for p, t in pairs)
+    entropy = _mean_entropy(
+        model, [(r.prompt_text, ids) for r, ids in zip(requests[:256], drawn, strict=False)]
+    )
+    return {
+        "parameters": sum(p.numel() for p in model.network.parameters()),
+        "vocabulary": model.vocabulary,
+        "megabytes": round(sum(f.stat().st_size for f in folder.iterdir()) / 1e6, 2),
+        "weights_digest": model.weights_digest(),
+        "samples": samples,
+        "sampling": sampling.model_dump(),
+        "accuracy": _share(round(right), samples),
+        "answer_anywhere": _share(sum(task.answer_anywhere(p, t) for p, t in pairs), samples),
+        "format": _share(sum(split_tags(t) is not None for t in texts), samples),
+        "ended_by_itself": _share(sum(ids[-1] == model.end_id for ids in drawn), samples),
+        "completion_tokens": round(sum(map(len, drawn)) / samples, 1),
+        "entropy_nats_per_token": round(entropy, 3),
+        "recipe": recipe.model_dump(mode="json"),
+    }
+
+
+def write_card(recipe: Recipe, folder: Path) -> dict[str, Any]:
+    """Measure and write `card.json`; shares come with 95 % Wilson intervals."""
+    (folder / "card.json").unlink(missing_ok=True)
+    card = measure_card(recipe, folder)
+    text = json.dumps(card, indent=1, ensure_ascii=False) + "\n"
+    (folder / "card.json").write_text(text, encoding="utf-8")
+    return card
+
+
+@torch.inference_mode()
+def _mean_entropy(model: LanguageModel, pairs: list[tuple[str, tuple[int, ...]]]) -> float:
+    """Mean entropy (nats) of the next-token distribution at temperature 1 along `pairs`."""
+    total, tokens = 0.0, 0
+    for prompt, ids in pairs:
+        context = model.encode(prompt)
+        row = torch.tensor([[*context, *ids]], device=model.device)
+        logits = model.network(input_ids=row).logits[0, len(context) - 1 : -1].float()
+        logp = logits.log_softmax(dim=-1)
+        total += float(-(logp.exp() * logp).sum())
+        tokens += len(ids)
+    return total / tokens
+
+
+def _share(count: int, of: int) -> dict[str, Any]:
+    low, high = wilson(count, of)
+    return {"share": round(count / of, 4), "low": round(low, 4), "high": round(high, 4)}

@@ -1,0 +1,179 @@
+"""Loading a model: what it knows about itself, and what is said when it cannot be used."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from dgrpo.errors import DgrpoError
+from dgrpo.policy.model import SHIPPED, LanguageModel, ModelSettings, digest_of, load_model
+
+
+@pytest.fixture(scope="module")
+def model() -> LanguageModel:
+    return load_model(ModelSettings())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the shipped model, to be damaged."""
+    return Path(shutil.copytree(SHIPPED / "gsm-nano", tmp_path / "copy"))
+
+
+def refusal(**settings: str) -> tuple[str, str]:
+    """(problem, remedy) with which `load_model` refuses."""
+    with pytest.raises(DgrpoError) as caught:
+        load_model(ModelSettings(**settings))
+    assert caught.value.remedy, "an error names the way out"
+    assert caught.value.remedy in str(caught.value)
+    return caught.value.problem, caught.value.remedy
+
+
+def test_a_folder_loads_as_the_shipped_model_does(model: LanguageModel, folder: Path) -> None:
+    loaded = load_model(ModelSettings(name=str(folder)))
+    assert loaded.weights_digest() == model.weights_digest()
+    assert loaded.tokenizer_digest == model.tokenizer_digest
+    assert digest_of(str(folder)) == digest_of("gsm-nano")
+
+
+def test_models_are_ready_to_train_without_dropout(model: LanguageModel) -> None:
+    assert not model.network.training
+    assert all(p.requires_grad and p.dtype == torch.float32 for p in model.network.parameters())
+    assert model.vocabulary == 768
+    assert model.end_id == 0
+
+
+def test_dtype_is_what_was_asked_for() -> None:
+    network = load_model(ModelSettings(dtype="bfloat16")).network
+    assert {p.dtype for p in network.parameters()} == {torch.bfloat16}
+
+
+def test_completions_survive_encoding_and_decoding(model: LanguageModel) -> None:
+    text = "<think> 3 cows x 4 = 12, and €5 \n\n left </think> <answer> 12 </answer>"
+    ids = model.encode_completion(text)
+    assert ids[-1] == model.end_id
+    assert ids.count(model.end_id) == 1
+    assert model.decode(ids) == text
+    assert model.decode(list(ids[:-1])) == text  # cut at the limit: no end token to leave out
+    assert model.decode(()) == ""
+
+
+def test_clone_has_weights_of_its_own() -> None:
+    original = load_model(ModelSettings())
+    before = original.weights_digest()
+    twin = original.clone()
+    assert twin.weights_digest() == before
+    with torch.no_grad():
+        next(twin.network.parameters()).add_(1.0)
+    assert twin.weights_digest() != before
+    assert original.weights_digest() == before
+
+
+def test_digest_of_a_folder_notices_other_weights_and_other_settings(folder: Path) -> None:
+    before = digest_of(str(folder))
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(bytes(weights))
+    changed = digest_of(str(folder))
+    edit(folder / "config.json", rms_norm_eps=1e-5)
+    assert len({before, changed, digest_of(str(folder))}) == 3
+
+
+def test_tokenizer_digest_notices_another_merge(model: LanguageModel, folder: Path) -> None:
+    table = json.loads((folder / "tokenizer.json").read_text())
+    table["model"]["merges"].pop()
+    (folder / "tokenizer.json").write_text(json.dumps(table))
+    other = load_model(ModelSettings(name=str(folder)))
+    assert other.tokenizer_digest != model.tokenizer_digest
+
+
+@pytest.mark.parametrize("name", ["/nowhere/at/all", "./not-here", "~/not-here-either"])
+def test_missing_folder_is_refused_by_name(name: str) -> None:
+    problem, remedy = refusal(name=name)
+    assert f"model.name = {name!r}" in problem
+    assert "no folder of that name" in problem
+    assert "folder in Hugging Face format" in remedy
+
+
+def test_misspelt_shipped_model_suggests_the_nearest() -> None:
+    problem, remedy = refusal(name="gsm-nani")
+    assert "model.name = 'gsm-nani'" in problem
+    assert "did you mean 'gsm-nano'?" in remedy
+
+
+def test_folder_without_config_is_refused(tmp_path: Path) -> None:
+    problem, remedy = refusal(name=str(tmp_path))
+    assert f"model.name = {str(tmp_path)!r} is a folder without config.json" in problem
+    assert "save_pretrained" in remedy
+
+
+def test_tokenizer_without_an_end_token_is_refused(folder: Path) -> None:
+    edit(folder / "tokenizer_config.json", eos_token=None)
+    problem, remedy = refusal(name=str(folder))
+    assert f"model.name = {str(folder)!r}" in problem
+    assert "no end-of-sequence token" in problem
+    assert "eos_token in tokenizer_config.json" in remedy
+
+
+def test_folder_without_a_tokenizer_is_refused(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+    problem, remedy = refusal(name=str(folder))
+    assert f"model.name = {str(folder)!r}" in problem
+    assert "tokenizer" in problem
+    assert "tokenizer.json" in remedy
+
+
+def test_weights_that_lack_a_layer_are_refused_instead_of_drawn_at_random(folder: Path) -> None:
+    edit(folder / "config.json", num_hidden_layers=4, layer_types=["full_attention"] * 4)
+    problem, remedy = refusal(name=str(folder))
+    assert f"model.name = {str(folder)!r}" in problem
+    assert "model.layers.3." in problem
+    assert "config.json" in remedy
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.0])
+def test_truncated_weights_are_refused(folder: Path, kept: float) -> None:
+    path = folder / "model.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * kept)])
+    problem, remedy = refusal(name=str(folder))
+    assert f"model.name = {str(folder)!r} has a damaged file" in problem
+    assert "fetch or make it again" in remedy
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer.json"])
+def test_unreadable_settings_are_refused(folder: Path, file: str) -> None:
+    (folder / file).write_text('{"half": ')
+    problem, _ = refusal(name=str(folder))
+    assert f"model.name = {str(folder)!r}" in problem
+
+
+def test_missing_weights_are_refused(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    problem, _ = refusal(name=str(folder))
+    assert f"model.name = {str(folder)!r}" in problem
+    assert "model.safetensors" in problem
+
+
+@pytest.mark.parametrize(
+    ("dtype", "suggestion"), [("int8", "float32"), ("flaot32", "did you mean 'float32'")]
+)
+def test_dtype_that_cannot_be_trained_is_refused(dtype: str, suggestion: str) -> None:
+    problem, remedy = refusal(dtype=dtype)
+    assert f"model.dtype = {dtype!r}" in problem
+    assert suggestion in remedy
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_device_that_is_not_there_is_refused(device: str) -> None:
+    problem, remedy = refusal(device=device)
+    assert f"model.device = {device!r}" in problem
+    assert '"cpu" always works' in remedy
+
+
+def edit(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))

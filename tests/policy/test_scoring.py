@@ -1,0 +1,191 @@
+"""Scoring: what a plain forward pass over prompt + completion gives, gradient included."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
+from dgrpo.policy.noise import sampling_key
+from dgrpo.policy.sampling import SampleRequest, Sampling, sample
+from dgrpo.policy.scoring import ForwardPass, ScoreItem, forward_pass
+
+PROMPTS = (
+    "Question: There are 34 girls in the yard. How many kids are in the yard?\nAnswer:\n",
+    "Question: Tom has 3 cows.\nAnswer:\n",
+    "Question: A box of 12 pens costs 4 dollars. How much do 36 pens cost in all?\nAnswer:\n",
+)
+
+
+@pytest.fixture(scope="module")
+def model() -> LanguageModel:
+    return load_model(ModelSettings())
+
+
+@pytest.fixture(scope="module")
+def items(model: LanguageModel) -> list[ScoreItem]:
+    """Sampled completions of three prompts, a written one, one token and an unlikely text."""
+    asked = [SampleRequest(PROMPTS[i % 3], sampling_key("score", i)) for i in range(9)]
+    drawn = sample(model, asked, Sampling(max_tokens=40))
+    return [
+        *(ScoreItem(r.prompt_text, ids) for r, ids in zip(asked, drawn, strict=True)),
+        ScoreItem(PROMPTS[1], (model.end_id,)),
+        ScoreItem(PROMPTS[0], model.encode_completion("<think> 34 </think> <answer> 7 </answer>")),
+        ScoreItem(PROMPTS[2], model.encode_completion("zebra zebra ÷ %% Q")),
+        ScoreItem(PROMPTS[0], drawn[0]),
+    ]
+
+
+def plain(model: LanguageModel, item: ScoreItem, temperature: float = 1.0) -> torch.Tensor:
+    """Log-probabilities (tokens, vocabulary) by one forward pass over the whole sequence."""
+    opening = model.encode(item.prompt_text)
+    whole = torch.tensor([[*opening, *item.token_ids]])
+    logits = model.network(input_ids=whole, use_cache=False).logits[0, len(opening) - 1 : -1]
+    return (logits.float() / temperature).log_softmax(dim=-1)
+
+
+def own(logprobs: torch.Tensor, item: ScoreItem) -> torch.Tensor:
+    return logprobs.gather(1, torch.tensor(item.token_ids)[:, None]).squeeze(1)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_logprobs_are_those_of_a_plain_forward_pass(
+    model: LanguageModel, items: list[ScoreItem], temperature: float
+) -> None:
+    with torch.no_grad():
+        ours = forward_pass(model, items, temperature=temperature).scores()
+        for scores, item in zip(ours, items, strict=True):
+            wanted = own(plain(model, item, temperature), item)
+            torch.testing.assert_close(torch.tensor(scores.logprobs), wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_ranks_count_the_entries_with_a_larger_logit(
+    model: LanguageModel, items: list[ScoreItem]
+) -> None:
+    with torch.no_grad():
+        scored = forward_pass(model, items).scores()
+        for scores, item in zip(scored, items, strict=True):
+            logprobs = plain(model, item)
+            mine = own(logprobs, item)[:, None]
+            ranks = torch.tensor(scores.ranks)
+            # entries that rounding could put on either side may be counted or not
+            assert ((logprobs > mine + 1e-4).sum(dim=1) <= ranks).all()
+            assert ((logprobs > mine - 1e-4).sum(dim=1) - 1 >= ranks).all()
+        assert max(scored[11].ranks) > 200  # the unlikely text
+
+
+def test_sampled_tokens_rank_within_the_top_k_they_were_drawn_from(model: LanguageModel) -> None:
+    asked = [SampleRequest(PROMPTS[i % 3], sampling_key("ranks", i)) for i in range(12)]
+    drawn = sample(model, asked, Sampling(max_tokens=32, top_k=20, temperature=1.5))
+    items = [ScoreItem(r.prompt_text, ids) for r, ids in zip(asked, drawn, strict=True)]
+    with torch.no_grad():
+        ranks = [rank for scores in forward_pass(model, items).scores() for rank in scores.ranks]
+    assert 10 < max(ranks) < 20
+
+
+@pytest.mark.parametrize("bucket_tokens", [1, 64, 10**6])
+def test_results_do_not_depend_on_bucket_size(
+    model: LanguageModel, items: list[ScoreItem], bucket_tokens: int
+) -> None:
+    with torch.no_grad():
+        usual = forward_pass(model, items)
+        other = forward_pass(model, items, bucket_tokens=bucket_tokens)
+    torch.testing.assert_close(other.logprobs, usual.logprobs, atol=1e-4, rtol=1e-4)
+    assert torch.equal(other.ranks, usual.ranks)
+    assert torch.equal(other.lengths, usual.lengths)
+
+
+def test_results_do_not_depend_on_order_or_company(
+    model: LanguageModel, items: list[ScoreItem]
+) -> None:
+    with torch.no_grad():
+        together = forward_pass(model, items).scores()
+        alone = [forward_pass(model, [item]).scores()[0] for item in items]
+        backwards = forward_pass(model, items[::-1]).scores()[::-1]
+    for other in (alone, backwards):
+        for ours, theirs in zip(together, other, strict=True):
+            assert theirs.logprobs == pytest.approx(ours.logprobs, abs=1e-4)
+            assert theirs.ranks == ours.ranks
+    # equal items are equal
+    assert together[0].logprobs == pytest.approx(together[-1].logprobs, abs=1e-5)
+
+
+def test_one_token_completion_is_scored_from_the_prompt_alone(model: LanguageModel) -> None:
+    items = [ScoreItem(prompt, (model.end_id,)) for prompt in PROMPTS]
+    with torch.no_grad():
+        result = forward_pass(model, items)
+        wanted = torch.stack([own(plain(model, item), item) for item in items])
+    assert result.logprobs.shape == (3, 1)
+    torch.testing.assert_close(result.logprobs, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_nothing_stands_beyond_an_items_length(
+    model: LanguageModel, items: list[ScoreItem]
+) -> None:
+    with torch.no_grad():
+        result = forward_pass(model, items)
+    lengths = [len(item.token_ids) for item in items]
+    assert result.lengths.tolist() == lengths
+    assert result.mask.sum(dim=1).tolist() == lengths
+    assert result.logprobs.shape == result.ranks.shape == (len(items), max(lengths))
+    assert (result.logprobs[~result.mask] == 0).all()
+    assert (result.ranks[~result.mask] == 0).all()
+    assert (result.logprobs[result.mask] < 0).all()
+    for scores, length in zip(result.scores(), lengths, strict=True):
+        assert len(scores.logprobs) == len(scores.ranks) == length
+
+
+def test_ranks_can_be_left_out(model: LanguageModel, items: list[ScoreItem]) -> None:
+    with torch.no_grad():
+        without = forward_pass(model, items, ranks=False)
+        usual = forward_pass(model, items)
+    assert torch.equal(without.logprobs, usual.logprobs)
+    assert not without.ranks.any()
+
+
+@pytest.mark.parametrize("bucket_tokens", [64, 4096])
+def test_gradients_are_those_of_plain_forward_passes(
+    items: list[ScoreItem], bucket_tokens: int
+) -> None:
+    model = load_model(ModelSettings())
+    weights = torch.linspace(-1, 1, len(items))
+    ours = forward_pass(model, items, bucket_tokens=bucket_tokens)
+    ours_gradient = _gradient(model, _weighted(ours, weights))
+    total = torch.zeros(())
+    for weight, item in zip(weights, items, strict=True):
+        total = total + weight * own(plain(model, item), item).sum()
+    wanted = _gradient(model, total)
+    largest = max(float(g.abs().max()) for g in wanted.values())
+    assert largest > 1  # there is something to agree about
+    for name, gradient in wanted.items():
+        torch.testing.assert_close(
+            ours_gradient[name],
+            gradient,
+            rtol=1e-3,
+            atol=1e-5 * largest,
+            msg=lambda m, n=name: n + m,
+        )
+
+
+def test_scoring_without_gradients_keeps_no_graph(
+    model: LanguageModel, items: list[ScoreItem]
+) -> None:
+    with torch.no_grad():
+        assert not forward_pass(model, items[:2]).logprobs.requires_grad
+    assert forward_pass(model, items[:2]).logprobs.requires_grad
+
+
+def test_scoring_uses_no_global_random_state(model: LanguageModel, items: list[ScoreItem]) -> None:
+    before = torch.get_rng_state()
+    forward_pass(model, items[:3])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def _weighted(result: ForwardPass, weights: torch.Tensor) -> torch.Tensor:
+    return (result.logprobs.sum(dim=1) * weights).sum()
+
+
+def _gradient(model: LanguageModel, value: torch.Tensor) -> dict[str, torch.Tensor]:
+    model.network.zero_grad()
+    value.backward()  # type: ignore[no-untyped-call]
+    return {n: p.grad.clone() for n, p in model.network.named_parameters() if p.grad is not None}
