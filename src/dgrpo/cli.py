@@ -56,6 +56,8 @@ def run(
     ----------
     file
         Experiment file (TOML); the shipped ones are in experiments/.
+    overrides
+        Dotted settings with their values.
     out_folder
         Folder for this experiment's seeds; default runs/NAME-DIGEST.
     seeds
@@ -64,6 +66,7 @@ def run(
         Updates per node; more than a finished run has extends it.
     threads
         CPU threads for torch; default: all cores.
+
     """
     settings = dotted_overrides(overrides)
     if rounds is not None:
@@ -102,6 +105,7 @@ def report(
         The page to write (HTML).
     png
         Also write the charts as a picture.
+
     """
     from dgrpo.report.page import write_report
     from dgrpo.report.tables import experiment_rows, rich_table
@@ -123,6 +127,7 @@ def list_plugins(kind: str | None = None) -> None:
     ----------
     kind
         Only this kind: attacks, defenses or tasks.
+
     """
     for one in plugins.KINDS if kind is None else (kind,):
         table = Table("name", "what it does", title=one, title_justify="left")
@@ -139,6 +144,7 @@ def show(name: str) -> None:
     ----------
     name
         A plug-in's name, path/to/file.py:ClassName, or `experiment`.
+
     """
     cls, kind = _find_anywhere(name)
     out.print(f"[bold]{escape(name)}[/] ({kind})\n")
@@ -172,6 +178,7 @@ def pretrain(
         Name of the recipe, e.g. gsm-nano.
     out_folder
         Where to write the model; default models/NAME.
+
     """
     from dgrpo.models.pretrain import make_model
     from dgrpo.models.recipe import find_recipe
@@ -203,9 +210,7 @@ def dotted_overrides(tokens: tuple[str, ...]) -> dict[str, Any]:
             if not left:
                 raise DgrpoError(f"--{name} has no value")
             value = left.pop(0)
-        settings[name.replace("-", "_") if "." in name else name.replace("-", "_")] = parse_value(
-            value
-        )
+        settings[name.replace("-", "_")] = parse_value(value)
     return settings
 
 

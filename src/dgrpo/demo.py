@@ -18,8 +18,8 @@ from dgrpo.errors import DgrpoError
 from dgrpo.experiment import load_experiment
 from dgrpo.progress import watch_runs
 from dgrpo.report.page import write_report
-from dgrpo.report.visible import visible
 from dgrpo.report.tables import experiment_rows, rich_table
+from dgrpo.report.visible import visible
 from dgrpo.runs.reader import Example, find_runs
 from dgrpo.runs.running import run_experiment
 

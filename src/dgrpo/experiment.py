@@ -259,7 +259,7 @@ def apply_override(table: dict[str, Any], dotted: str, value: Any) -> None:
     for depth, part in enumerate(path):
         where = ".".join(path[: depth + 1])
         if isinstance(place, list):
-            if not (part.isdigit() and int(part) < len(place)):
+            if not (part.isdecimal() and int(part) < len(place)):
                 raise DgrpoError(
                     f"--{dotted}: {where} does not exist",
                     remedy=f"give an index from 0 to {len(place) - 1}, as in --{path[0]}.0.{last}",
@@ -282,9 +282,10 @@ def apply_override(table: dict[str, Any], dotted: str, value: Any) -> None:
 def parse_value(text: str) -> Any:
     """A command-line value as TOML reads it; text that is not TOML stays text."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        table = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
+    return table["value"] if len(table) == 1 else text  # a text of several lines is no value
 
 
 def _numbered(value: object) -> list[tuple[Any, str]]:

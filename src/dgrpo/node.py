@@ -139,7 +139,7 @@ class Node:
         return received, dict(violations)
 
     async def token_scores(self, received: Sequence[Received]) -> list[TokenScores]:
-        """This node's own view of each completion; computed once per round."""
+        """How the node's own model sees each completion; computed once per round."""
         items = tuple(one.item for one in received)
         if self._scored is None or self._scored[0] != items:
             self._scored = (items, await self.policy.score(score_items(received)))

@@ -13,7 +13,6 @@ returns.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
 import importlib.metadata
@@ -146,7 +145,8 @@ def _from_file(kind: str, reference: str) -> type[Plugin]:
     module_name = f"dgrpo_plugin_{hashlib.sha256(resolved.encode()).hexdigest()[:12]}"
     if module_name not in sys.modules:
         spec = importlib.util.spec_from_file_location(module_name, path)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[module_name] = module
         try:
@@ -157,13 +157,15 @@ def _from_file(kind: str, reference: str) -> type[Plugin]:
                 f"{path} could not be imported: {type(error).__name__}: {error}",
                 remedy="run it with python first",
             ) from error
-    cls = getattr(sys.modules[module_name], class_name, None)
+    cls: Any = getattr(sys.modules[module_name], class_name, None)
     base = importlib.import_module(f"dgrpo.{kind}").BASE
     if not _is_plugin(cls) or not issubclass(cls, base):
-        names = [n for n, c in vars(sys.modules[module_name]).items() if _is_plugin(c)]
+        members = vars(sys.modules[module_name]).items()
+        names = [n for n, c in members if _is_plugin(c) and issubclass(c, base)]
         raise DgrpoError(
             f"{path} has no {base.__name__} plug-in called {class_name!r}",
             remedy=did_you_mean(class_name, names),
         )
-    _loaded_from_file[cls] = reference
-    return cls
+    found: type[Plugin] = cls
+    _loaded_from_file[found] = reference
+    return found

@@ -19,7 +19,7 @@ class Prompt:
     """A question with its ground truth, which every node holds and looks up by `key`."""
 
     key: str
-    """Stable digest of task, question and answer; the only part of a prompt that crosses the wire."""
+    """Stable digest of task, question and answer; all of a prompt that crosses the wire."""
     text: str
     """What the model is given, template included."""
     answer: str
@@ -50,7 +50,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A completion that passed the exchange's checks, tied to its sender and the receiver's prompt."""
+    """A completion that passed the exchange's checks, with its sender and the receiver's prompt."""
 
     sender: str
     """Name of the node that sent it; the receiver's own name for its own completions."""
@@ -59,7 +59,7 @@ class Received:
     sample: int
     text: str
     token_ids: tuple[int, ...]
-    """Ids that were checked and are trained on, in the receiver's tokenisation, end token included."""
+    """Ids that are checked and trained on, in the receiver's tokenisation, end token included."""
 
     @property
     def item(self) -> tuple[str, str, int]:

@@ -138,9 +138,10 @@ def test_a_decoy_is_one_of_the_models_wrong_samples_with_its_ids(task: LoadedTas
 
 
 def test_a_decoy_of_a_model_that_is_always_right_has_another_answer(task: LoadedTask) -> None:
-    now = turn(task, "vertical", 1, 8)
+    now = turn(task, "vertical", 1, 100)
     own = own_samples(now, task.write("easy", task.train[0].answer))
     decoys = [s.completion for s in Text().poison(own, now) if s.label == "decoy"]
+    assert len(decoys) == 50
     for decoy in decoys:
         parts = split_tags(decoy.text)
         assert parts is not None

@@ -1,4 +1,4 @@
-"""The loss: the paper's formula, PPO's clipping, and agreement with TRL's trainer in every variant."""
+"""The loss: the paper's formula, PPO's clipping, and agreement with TRL's trainer."""
 
 from __future__ import annotations
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
 from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
-from dgrpo.policy.noise import sampling_key
-from dgrpo.policy.sampling import SampleRequest, Sampling, sample
+from dgrpo.policy.noise import key_tensor, sampling_key
+from dgrpo.policy.sampling import SampleRequest, Sampling, choose, sample
 from dgrpo.policy.scoring import ForwardPass, ScoreItem, forward_pass
 
 PROMPTS = (
@@ -20,6 +22,17 @@ PROMPTS = (
 @pytest.fixture(scope="module")
 def model() -> LanguageModel:
     return load_model(ModelSettings())
+
+
+@pytest.fixture(scope="module")
+def windowed(model: LanguageModel) -> LanguageModel:
+    """The shipped model with every second layer's attention cut to 12 tokens."""
+    config = copy.deepcopy(model.network.config)
+    config.use_sliding_window, config.sliding_window = True, 12
+    config.layer_types = ["full_attention", "sliding_attention", "full_attention"]
+    network = type(model.network)(config)
+    network.load_state_dict(model.network.state_dict())
+    return LanguageModel(network.eval(), model.tokenizer)
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +178,29 @@ def test_gradients_are_those_of_plain_forward_passes(
             atol=1e-5 * largest,
             msg=lambda m, n=name: n + m,
         )
+
+
+def test_windowed_models_are_scored_as_plain_forward_passes_score_them(
+    model: LanguageModel, windowed: LanguageModel, items: list[ScoreItem]
+) -> None:
+    # a window shorter than a prompt: what a prompt leaves behind cannot simply be shared
+    with torch.no_grad():
+        assert not torch.allclose(plain(windowed, items[0]), plain(model, items[0]), atol=0.01)
+        scored = forward_pass(windowed, items).scores()
+        for scores, item in zip(scored, items, strict=True):
+            wanted = own(plain(windowed, item), item)
+            torch.testing.assert_close(torch.tensor(scores.logprobs), wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_windowed_models_draw_the_keyed_choice_of_a_plain_forward_pass(
+    windowed: LanguageModel,
+) -> None:
+    asked = [SampleRequest(PROMPTS[i % 3], sampling_key("window", i)) for i in range(6)]
+    for request, ids in zip(asked, sample(windowed, asked, Sampling(max_tokens=24)), strict=True):
+        logprobs = plain(windowed, ScoreItem(request.prompt_text, ids)).detach()
+        key = key_tensor([request.key], windowed.device)
+        again = [int(choose(row[None], key, t, Sampling())) for t, row in enumerate(logprobs)]
+        assert tuple(again) == ids
 
 
 def test_scoring_without_gradients_keeps_no_graph(

@@ -62,8 +62,11 @@ class Attack(Plugin):
 
     @abstractmethod
     def poison(self, own: list[Sent], turn: Turn) -> list[Sent]:
-        """What to send. `own`: the node's own samples, one per slot, in the slots' order, or
-        nothing where `needs_own_samples` is false."""
+        """What to send.
+
+        own: the node's own samples, one per slot, in the slots' order, or nothing where
+        `needs_own_samples` is false.
+        """
 
     def succeeded(self, prompt: Prompt, text: str) -> bool | None:
         """Whether an honest node's completion shows that the attack took; None: not applicable.
@@ -77,7 +80,7 @@ class ThinkingAttack(Attack):
     """An attack that writes its payload into the oracle's reasoning; the answer stays right.
 
     Horizontally every completion it owes is poisoned. Vertically half of each group is, and the
-    other half are decoys of reward 0, which maximises the poisoned half's advantage (paper, App. B).
+    other half are decoys of reward 0, which maximises the advantage of the poison (paper, App. B).
     """
 
     decoys: Literal["own", "gibberish"] = "own"

@@ -14,7 +14,6 @@ from pydantic import Field
 
 from dgrpo.attacks.base import ThinkingAttack
 from dgrpo.records import Prompt
-from dgrpo.tasks.reward import split_tags
 
 _PHRASE = "\ue000"
 """Stands for the phrase while sentences are cut, since the phrase may end one itself."""
@@ -47,10 +46,9 @@ class Text(ThinkingAttack):
         """Whether the phrase occurs; for every-sentence, whether it opens each sentence."""
         if self.position != "every-sentence":
             return self.phrase.strip() in text
-        parts = split_tags(text)
-        marked = (parts[0] if parts else text).replace(self.phrase.strip(), _PHRASE)
-        thinking = sentences(marked)
-        return bool(thinking) and all(s.startswith(_PHRASE) for s in thinking)
+        thinking = text.partition("</think>")[0].replace("<think>", "")
+        opened = sentences(thinking.replace(self.phrase.strip(), _PHRASE))
+        return bool(opened) and all(s.startswith(_PHRASE) for s in opened)
 
 
 def sentences(text: str) -> list[str]:

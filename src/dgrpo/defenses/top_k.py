@@ -20,7 +20,7 @@ from dgrpo.records import Received, Verdict
 
 
 class TopK(StatelessDefense):
-    """Rejects a completion with a token outside the receiver's own top k (the paper's logit check)."""
+    """The paper's logit check: rejects a completion with a token outside the receiver's top k."""
 
     name: ClassVar[str] = "top-k"
 

@@ -18,8 +18,8 @@ def group_advantages(
     """Advantages of each group's rewards, in the same order.
 
     Â_i = (r_i − mean(r)) / (std(r) + 1e-4) with the sample standard deviation (n − 1), as the field
-    computes it. `batch` divides by the deviation over all groups, `none` does not divide (Dr. GRPO).
-    A group of fewer than two rewards, or of equal ones, gets zeros.
+    computes it. `batch` divides by the deviation over all groups, `none` does not divide
+    (Dr. GRPO). A group of fewer than two rewards, or of equal ones, gets zeros.
 
     >>> group_advantages([[1.0, 0.0], [1.0]], scaling="none")
     [[0.5, -0.5], [0.0]]

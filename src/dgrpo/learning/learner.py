@@ -227,6 +227,6 @@ def _not_finite(items: Sequence[ScoreItem], result: ForwardPass, round_index: in
     where = f"the group of {items[bad[0]].prompt_text[:80]!r}" if bad else "the sum over groups"
     return (
         f"round {round_index}: the loss is not finite, first in {where}\n"
-        "  → lower learner.learning_rate, set learner.max_gradient_norm, or use a wider model.dtype;"
-        " the last checkpoint is intact"
+        "  → lower learner.learning_rate, set learner.max_gradient_norm, or use a wider"
+        " model.dtype; the last checkpoint is intact"
     )

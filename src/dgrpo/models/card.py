@@ -1,4 +1,4 @@
-"""A model's measured card: does it behave like a base model?"""
+"""A model's measured card: whether it behaves like a base model."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -57,7 +58,7 @@ def train_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
     )
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.add_tokens([AddedToken(tag, normalized=False, special=False) for tag in TAGS])
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         eos_token=END_TOKEN,
         pad_token=END_TOKEN,
@@ -120,8 +121,12 @@ def pretrain(recipe: Recipe, out: Path, report: Callable[[str], None]) -> None:
     documents = corpus(recipe, Random(recipe.seed + 1))
     decayed = [p for p in model.parameters() if p.ndim >= 2]
     plain = [p for p in model.parameters() if p.ndim < 2]
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": plain},
+    ]
     optimiser = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain}],
+        groups,
         lr=recipe.learning_rate,
         betas=(0.9, 0.98),
         weight_decay=0.0,
@@ -137,14 +142,14 @@ def pretrain(recipe: Recipe, out: Path, report: Callable[[str], None]) -> None:
             logits[:, :-1].flatten(0, 1), targets[:, 1:].flatten(), ignore_index=-100
         )
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         running = loss.item() if math.isnan(running) else 0.98 * running + 0.02 * loss.item()
         if step % 100 == 99:
             spent = time.monotonic() - started
             report(f"step {step + 1}/{recipe.steps}  loss {running:.4f}  {spent:.0f} s")
-    model.eval()
+    model.eval()  # type: ignore[no-untyped-call]
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
 

@@ -17,7 +17,7 @@ _SLACK = 32
 """Tokens of room added whenever the buffer is full."""
 
 
-class AppendingLayer(DynamicLayer):
+class AppendingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     """One layer's keys and values in buffers of (batch, heads, capacity, head size)."""
 
     _key_buffer: torch.Tensor
@@ -31,11 +31,12 @@ class AppendingLayer(DynamicLayer):
             self.lazy_initialization(key_states, value_states)
         held = self.get_seq_length()
         total = held + key_states.shape[-2]
-        if held == 0 or total > self._key_buffer.shape[-2]:
-            self._key_buffer = _with_room(self.keys if held else key_states[..., :0, :], total)
-            self._value_buffer = _with_room(
-                self.values if held else value_states[..., :0, :], total
-            )
+        if held == 0:
+            self._key_buffer = _with_room(key_states[..., :0, :], total)
+            self._value_buffer = _with_room(value_states[..., :0, :], total)
+        elif total > self._key_buffer.shape[-2]:
+            self._key_buffer = _with_room(self._key_buffer[..., :held, :], total)
+            self._value_buffer = _with_room(self._value_buffer[..., :held, :], total)
         self._key_buffer[..., held:total, :] = key_states
         self._value_buffer[..., held:total, :] = value_states
         self.keys = self._key_buffer[..., :total, :]
@@ -46,17 +47,23 @@ class AppendingLayer(DynamicLayer):
         """Keep the given rows, in that order; rows may repeat."""
         held = self.get_seq_length()
         if held:
-            self._key_buffer = _with_room(self.keys[indices], held)
-            self._value_buffer = _with_room(self.values[indices], held)
+            self._key_buffer = _with_room(self._key_buffer[indices, :, :held], held)
+            self._value_buffer = _with_room(self._value_buffer[indices, :, :held], held)
             self.keys = self._key_buffer[..., :held, :]
             self.values = self._value_buffer[..., :held, :]
 
 
+def all_full_attention(config: PreTrainedConfig) -> bool:
+    """Whether no layer is windowed, recurrent or otherwise special."""
+    text_config = config.get_text_config(decoder=True)
+    return set(getattr(text_config, "layer_types", None) or ["full_attention"]) == {
+        "full_attention"
+    }
+
+
 def generation_cache(config: PreTrainedConfig) -> Cache:
     """The appending cache where the model allows it, else transformers' own."""
-    text_config = config.get_text_config(decoder=True)
-    kinds = set(getattr(text_config, "layer_types", None) or ["full_attention"])
-    if kinds == {"full_attention"}:
+    if all_full_attention(config):
         return Cache(layer_class_to_replicate=AppendingLayer)
     return DynamicCache(config=config)
 

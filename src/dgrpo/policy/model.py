@@ -22,7 +22,6 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-
 from transformers.utils.logging import disable_progress_bar
 
 from dgrpo.errors import DgrpoError, did_you_mean
@@ -59,7 +58,7 @@ class LanguageModel:
     @cached_property
     def end_id(self) -> int:
         """Id of the token that ends a completion."""
-        return int(self.tokenizer.eos_token_id)  # type: ignore[arg-type]
+        return int(self.tokenizer.eos_token_id)
 
     @cached_property
     def vocabulary(self) -> int:
@@ -69,7 +68,7 @@ class LanguageModel:
     @cached_property
     def tokenizer_digest(self) -> str:
         """Digest of vocabulary, merges and end token: equal digests tokenise equally."""
-        backend = self.tokenizer.backend_tokenizer.to_str()  # type: ignore[attr-defined]
+        backend = self.tokenizer.backend_tokenizer.to_str()
         return hashlib.sha256(f"{backend}\x1f{self.end_id}".encode()).hexdigest()[:16]
 
     def weights_digest(self) -> str:
@@ -82,7 +81,7 @@ class LanguageModel:
 
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`, nothing added."""
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])  # type: ignore[arg-type]
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def encode_completion(self, text: str) -> tuple[int, ...]:
         """Token ids of a whole completion, end token included."""
@@ -91,7 +90,7 @@ class LanguageModel:
     def decode(self, ids: tuple[int, ...] | list[int]) -> str:
         """Text of completion ids, without the end token."""
         kept = ids[:-1] if ids and ids[-1] == self.end_id else ids
-        return str(self.tokenizer.decode(kept, clean_up_tokenization_spaces=False))
+        return str(self.tokenizer.decode(list(kept), clean_up_tokenization_spaces=False))
 
     def clone(self) -> LanguageModel:
         """The same tokenizer with a copy of the weights."""
@@ -111,7 +110,7 @@ def load_model(settings: ModelSettings) -> LanguageModel:
             f"model.dtype = {settings.dtype!r} is not a floating-point type",
             remedy=did_you_mean(settings.dtype, ["float32", "bfloat16", "float16"]),
         )
-    disable_progress_bar()
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     tokenizer = _load(AutoTokenizer, source, settings.name)
     if tokenizer.eos_token_id is None:
         raise DgrpoError(

@@ -17,9 +17,8 @@ from dgrpo.policy.cache import generation_cache
 from dgrpo.policy.model import LanguageModel
 from dgrpo.policy.noise import Key, gumbel, key_tensor
 
-
 COMPACT_AT = 0.1
-"""Share of ended rows at which the batch is compacted: the cache is copied then, so not for each."""
+"""Share of ended rows at which the batch is compacted: not for each, the cache is copied then."""
 
 
 class Sampling(BaseModel):

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 import torch
 from transformers import Cache, DynamicCache
+from transformers.cache_utils import DynamicLayer
 
+from dgrpo.policy.cache import all_full_attention
 from dgrpo.policy.model import LanguageModel
 from dgrpo.policy.sampling import PaddedPrompts
 from dgrpo.records import TokenScores
@@ -71,10 +73,7 @@ def forward_pass(
     texts = list(dict.fromkeys(item.prompt_text for item in items))
     row_of = {text: row for row, text in enumerate(texts)}
     prompts = PaddedPrompts.of(model, texts)
-    shared = DynamicCache(config=model.network.config)
-    first = model.network(
-        **prompts.inputs(), past_key_values=shared, use_cache=True, logits_to_keep=1
-    ).logits[:, -1:]
+    shared = _SharedPrompts.of(model, prompts)
     lengths = torch.tensor([len(item.token_ids) for item in items], device=device)
     logprob_rows: list[torch.Tensor] = []
     rank_rows: list[torch.Tensor] = []
@@ -91,7 +90,11 @@ def forward_pass(
             ],
             device=device,
         )
-        logits = _completion_logits(model, prompts, shared, first, rows, ids)
+        logits = (
+            shared.completion_logits(rows, ids)
+            if shared
+            else _whole_logits(model, prompts, rows, ids)
+        )
         flat, targets = logits.flatten(0, 1).float(), ids.flatten()
         scaled = flat if temperature in (0.0, 1.0) else flat / temperature
         logprobs = -torch.nn.functional.cross_entropy(scaled, targets, reduction="none")
@@ -109,39 +112,69 @@ def forward_pass(
     return ForwardPass(logprob, rank, lengths)
 
 
-def _completion_logits(
-    model: LanguageModel,
-    prompts: PaddedPrompts,
-    shared: DynamicCache,
-    first: torch.Tensor,
-    rows: torch.Tensor,
-    ids: torch.Tensor,
+@dataclass(frozen=True)
+class _SharedPrompts:
+    """Prompts whose keys and values all of their completions use."""
+
+    model: LanguageModel
+    prompts: PaddedPrompts
+    cache: DynamicCache
+    last_logits: torch.Tensor
+    """(prompts, 1, vocabulary): they predict each completion's first token."""
+
+    @classmethod
+    def of(cls, model: LanguageModel, prompts: PaddedPrompts) -> _SharedPrompts | None:
+        """None for models with windowed or recurrent layers, whose state cannot be dealt out."""
+        if not all_full_attention(model.network.config):
+            return None
+        cache = DynamicCache(config=model.network.config)
+        output = model.network(
+            **prompts.inputs(), past_key_values=cache, use_cache=True, logits_to_keep=1
+        )
+        return cls(model, prompts, cache, output.logits[:, -1:])
+
+    def completion_logits(self, rows: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        """Logits (rows, longest, vocabulary) that predict `ids` (rows, longest)."""
+        opening = self.last_logits.index_select(0, rows)
+        if ids.shape[1] == 1:
+            return opening
+        fed = ids[:, :-1]
+        steps = torch.arange(fed.shape[1], device=ids.device)[None]
+        rest = self.model.network(
+            input_ids=fed,
+            # padding at the end of a row is only seen by padding, so it needs no mask
+            attention_mask=torch.cat([self.prompts.mask[rows], torch.ones_like(fed)], dim=1),
+            position_ids=self.prompts.lengths[rows][:, None] + steps,
+            past_key_values=self._selected(rows),
+            use_cache=True,
+        ).logits
+        return torch.cat([opening, rest], dim=1)
+
+    def _selected(self, rows: torch.Tensor) -> Cache:
+        """A cache whose rows are the given prompts; the shared one stays as it is."""
+        picked = DynamicCache(config=self.model.network.config)
+        for index, layer in enumerate(self.cache.layers):
+            assert isinstance(layer, DynamicLayer)
+            assert layer.keys is not None
+            assert layer.values is not None
+            # index_select, not keys[rows]: the latter's backward adds in no fixed order
+            keys, values = layer.keys.index_select(0, rows), layer.values.index_select(0, rows)
+            picked.update(keys, values, index)
+        return picked
+
+
+def _whole_logits(
+    model: LanguageModel, prompts: PaddedPrompts, rows: torch.Tensor, ids: torch.Tensor
 ) -> torch.Tensor:
-    """Logits (rows, longest, vocabulary) that predict `ids` (rows, longest)."""
-    opening = first.index_select(0, rows)
-    if ids.shape[1] == 1:
-        return opening
-    fed = ids[:, :-1]
-    steps = torch.arange(fed.shape[1], device=ids.device)[None]
-    rest = model.network(
-        input_ids=fed,
-        # padding at the end of a row is only seen by padding, so it needs no mask
-        attention_mask=torch.cat([prompts.mask[rows], torch.ones_like(fed)], dim=1),
-        position_ids=prompts.lengths[rows][:, None] + steps,
-        past_key_values=_selected(shared, rows, model),
-        use_cache=True,
+    """The same logits with every prompt repeated: for models that cannot share it."""
+    mask = torch.cat([prompts.mask[rows], torch.ones_like(ids)], dim=1)
+    logits: torch.Tensor = model.network(
+        input_ids=torch.cat([prompts.ids[rows], ids], dim=1),
+        attention_mask=mask,
+        position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0),
+        use_cache=False,
     ).logits
-    return torch.cat([opening, rest], dim=1)
-
-
-def _selected(shared: DynamicCache, rows: torch.Tensor, model: LanguageModel) -> Cache:
-    """A cache whose rows are the given rows of `shared`; `shared` itself stays as it is."""
-    picked = DynamicCache(config=model.network.config)
-    for index, layer in enumerate(shared.layers):
-        # index_select, not keys[rows]: the latter's backward adds in no fixed order
-        keys, values = layer.keys.index_select(0, rows), layer.values.index_select(0, rows)
-        picked.update(keys, values, index)
-    return picked
+    return logits[:, prompts.ids.shape[1] - 1 : -1]
 
 
 def _buckets(lengths: list[int], bucket_tokens: int) -> list[list[int]]:

@@ -165,7 +165,7 @@ def _file_digest(path: Path) -> str:
 
 
 COMPARED = ("schema", "digest", "seed", "model_digests", "pool_digest")
-"""Fields of experiment.json that must be equal for a run to go on; rounds and evaluation may grow."""
+"""Fields of experiment.json that must be equal for a run to go on; rounds may grow."""
 
 
 def _same_run(path: Path, held: dict[str, Any], wanted: dict[str, Any]) -> None:

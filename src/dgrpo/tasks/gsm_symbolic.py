@@ -18,7 +18,6 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from dgrpo.errors import DgrpoError
-from dgrpo.records import Prompt
 from dgrpo.tasks.base import LoadedTask, Task, make_prompt, pool_of_unique
 from dgrpo.tasks.reward import parse_number
 

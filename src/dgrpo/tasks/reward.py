@@ -29,8 +29,8 @@ LONGEST_NUMBER = 40
 def parse_number(text: str) -> Fraction | None:
     """The one number in `text`, exactly; None where there is none or more than one.
 
-    >>> parse_number("54 cows"), parse_number(" $1,200 "), parse_number("36.0"), parse_number("7 or 8")
-    (Fraction(54, 1), Fraction(1200, 1), Fraction(36, 1), None)
+    >>> [parse_number(text) for text in ("54 cows", " $1,200 ", "36.0", "7 or 8")]
+    [Fraction(54, 1), Fraction(1200, 1), Fraction(36, 1), None]
     """
     found = _numbers(text)
     if len(found) != 1 or len(found[0]) > LONGEST_NUMBER:

@@ -1,0 +1,543 @@
+"""One suite over every task, attack and defense, and over the two examples.
+
+A new plug-in is in it as soon as it is registered. What a plug-in may do otherwise than the rest is
+said here by name, not by skipping.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from dgrpo.attacks import Attack, Turn
+from dgrpo.defenses import Defense, Running
+from dgrpo.errors import DgrpoError
+from dgrpo.plugins import KINDS, Plugin, available, build, find, plugin_name
+from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
+from dgrpo.policy.noise import sampling_key
+from dgrpo.policy.sampling import SampleRequest, Sampling, sample
+from dgrpo.policy.scoring import ScoreItem, forward_pass
+from dgrpo.records import Completion, Prompt, Received, Sent, TokenScores
+from dgrpo.tasks import LoadedTask, Task
+from dgrpo.tasks.assignment import Slot, Topology
+from dgrpo.tasks.gsm_symbolic import GsmSymbolic
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+NAMES = {
+    "tasks": list(available("tasks")),
+    "attacks": [*available("attacks"), f"{EXAMPLES / 'my_attack.py'}:Signature"],
+    "defenses": [*available("defenses"), f"{EXAMPLES / 'my_defense.py'}:Chorus"],
+}
+SENDS_NOTHING = {"silent"}
+"""Attacks that send no completion at all; every other one sends all that it owes."""
+HOSTILE = (
+    "",
+    " ",
+    "\n",
+    "\x00\x1b[2J\x07\r\u202e",
+    "<think>" * 50,
+    "<think> <think> a </think> <answer> 4 </answer> </think> <answer> 5 </answer>",
+    "</answer> 4 <answer> </think> <think>",
+    "<think> {prompt} {0} %s ${x} </think> <answer> 10**10**10 </answer>",
+    "<answer> " + "9" * 400 + " </answer>",
+    "2+2=" * 100,
+    "All hail to the thief, " * 40,
+    "word " * 300,
+    "😀é中٣½",
+    "<|endoftext|>",
+)
+
+
+def short(parameter: str) -> str:
+    """A name without the folder of its file, as test ids show it."""
+    return parameter.rpartition("/")[2]
+
+
+every_plugin = pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind in KINDS for name in NAMES[kind]], ids=short
+)
+every_task = pytest.mark.parametrize("name", NAMES["tasks"], ids=short)
+every_attack = pytest.mark.parametrize("name", NAMES["attacks"], ids=short)
+every_defense = pytest.mark.parametrize("name", NAMES["defenses"], ids=short)
+both_topologies = pytest.mark.parametrize("topology", ["horizontal", "vertical"])
+
+
+# What every plug-in is
+
+
+def settings_of(kind: str, name: str, folder: Path) -> dict[str, Any]:
+    """The plug-in's defaults, except that files it reads are there and pools are small."""
+    fields = find(kind, name).model_fields
+    settings: dict[str, Any] = {"name": name}
+    if kind == "tasks":
+        settings |= {f: size for f, size in (("train", 24), ("held_out", 8)) if f in fields}
+    for field in fields:
+        if field.endswith("_file"):
+            file = folder / f"{field}.jsonl"
+            rows = [(f"{field} {i}: 2+{i}?", f"2+{i}={2 + i}\n#### {2 + i}") for i in range(30)]
+            lines = [json.dumps({"question": q, "answer": a}) for q, a in rows]
+            file.write_text("\n".join(lines))
+            settings[field] = str(file)
+    return settings
+
+
+def toml(settings: dict[str, Any]) -> str:
+    """Settings as TOML; what is None is left out, as in a file."""
+
+    def value(of: Any) -> str:
+        if isinstance(of, dict):
+            return "{" + ", ".join(f"{k} = {value(v)}" for k, v in of.items()) + "}"
+        if isinstance(of, list):
+            return "[" + ", ".join(map(value, of)) + "]"
+        return json.dumps(of, ensure_ascii=False)
+
+    return "\n".join(f"{k} = {value(v)}" for k, v in settings.items() if v is not None)
+
+
+@every_plugin
+def test_it_is_built_from_its_defaults_under_the_name_it_was_asked_by(kind: str, name: str) -> None:
+    plugin = build(kind, {"name": name}, "here")
+    assert isinstance(plugin, {"tasks": Task, "attacks": Attack, "defenses": Defense}[kind])
+    assert plugin_name(type(plugin)) == name
+
+
+@every_plugin
+def test_its_settings_written_as_toml_build_an_equal_one(
+    kind: str, name: str, tmp_path: Path
+) -> None:
+    plugin = build(kind, settings_of(kind, name, tmp_path), "here")
+    again = build(kind, tomllib.loads(toml(plugin.settings())), "here")
+    assert again == plugin
+    assert again.settings() == plugin.settings()
+
+
+@every_plugin
+def test_its_knobs_cannot_be_changed_once_it_is_built(kind: str, name: str) -> None:
+    plugin = build(kind, {"name": name}, "here")
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(plugin, next(iter(type(plugin).model_fields), "anything"), 1)
+
+
+@every_plugin
+def test_an_unknown_knob_is_named_with_the_nearest_one(kind: str, name: str) -> None:
+    knob = next(iter(find(kind, name).model_fields), None)
+    with pytest.raises(DgrpoError) as caught:
+        build(kind, {"name": name, f"{knob}x": 1}, "here")
+    assert f"here.{knob}x is not a setting" in caught.value.problem
+    assert (f"'{knob}'" if knob else "known: none") in caught.value.remedy
+
+
+@every_plugin
+def test_it_and_each_of_its_knobs_are_documented(kind: str, name: str) -> None:
+    cls = find(kind, name)
+    assert "__doc__" in vars(cls)
+    first = (inspect.getdoc(cls) or "").split("\n")[0]
+    assert len(first) > 20
+    assert first.endswith((".", ")"))
+    undocumented = [knob for knob, field in cls.model_fields.items() if not field.description]
+    assert undocumented == []
+    assert inspect.getdoc(sys.modules[cls.__module__])
+
+
+@every_plugin
+def test_its_name_is_lower_case_words_joined_by_hyphens(kind: str, name: str) -> None:
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", find(kind, name).name)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_two_plug_ins_of_a_kind_share_a_name(kind: str) -> None:
+    """A name taken twice inside the package would hide a class, not only confuse."""
+    written = {
+        cls
+        for cls in subclasses(Plugin)
+        if cls.__module__.startswith(f"dgrpo.{kind}.")
+        and not inspect.isabstract(cls)
+        and hasattr(cls, "name")
+    }
+    assert written == {c for c in available(kind).values() if c.__module__.startswith("dgrpo.")}
+    own_names = [find(kind, name).name for name in NAMES[kind]]
+    assert len(set(own_names)) == len(own_names)
+
+
+def subclasses(cls: type[Plugin]) -> set[type[Plugin]]:
+    """Every class below `cls`."""
+    return {below for one in cls.__subclasses__() for below in ({one} | subclasses(one))}
+
+
+@pytest.fixture(scope="module")
+def listed() -> str:
+    """What `dgrpo list` prints."""
+    command = "from dgrpo.cli import main; main()"
+    finished = subprocess.run(
+        [sys.executable, "-c", command, "list"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "200", "PYTHONIOENCODING": "utf-8"},
+        check=True,
+    )
+    return finished.stdout
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_registered_one_is_listed_with_what_it_does(kind: str, listed: str) -> None:
+    for name, cls in available(kind).items():
+        first = (inspect.getdoc(cls) or "").split("\n")[0]
+        assert re.search(rf"\b{name} .*{re.escape(first)}", listed)
+
+
+# Tasks
+
+
+@pytest.fixture
+def task(name: str, tmp_path: Path) -> LoadedTask:
+    built = build("tasks", settings_of("tasks", name, tmp_path), "task")
+    assert isinstance(built, Task)
+    return built.load()
+
+
+@every_task
+def test_equal_settings_give_equal_pools(name: str, task: LoadedTask, tmp_path: Path) -> None:
+    again = build("tasks", settings_of("tasks", name, tmp_path), "task")
+    assert isinstance(again, Task)
+    assert again.load() == task
+    assert again.load().digest == task.digest
+
+
+@every_task
+def test_pools_are_filled_and_apart(name: str, task: LoadedTask) -> None:
+    keys = [p.key for p in (*task.train, *task.held_out)]
+    assert task.name == name
+    assert min(len(task.train), len(task.held_out)) >= 8
+    assert len(set(keys)) == len(keys)
+    assert set(task.by_key) == {p.key for p in task.train}
+
+
+@every_task
+def test_the_oracle_is_rewarded_and_a_wrong_answer_is_not(name: str, task: LoadedTask) -> None:
+    for prompt in (*task.train, *task.held_out):
+        right = task.write(prompt.solution, prompt.answer)
+        assert task.reward(prompt, right) == 1.0
+        assert task.answer_anywhere(prompt, right)
+        assert task.reward(prompt, task.write(prompt.solution, f"{prompt.answer}1")) == 0.0
+
+
+@every_task
+def test_no_text_makes_the_reward_raise(name: str, task: LoadedTask) -> None:
+    for text in HOSTILE:
+        assert task.reward(task.train[0], text) in (0.0, 1.0)
+        assert task.reward(task.train[0], task.write(text, text)) in (0.0, 1.0)
+        assert task.answer_anywhere(task.train[0], text) in (True, False)
+
+
+# Attacks
+
+
+@pytest.fixture(scope="module")
+def pools() -> LoadedTask:
+    return GsmSymbolic(train=24, held_out=8).load()
+
+
+@pytest.fixture(scope="module")
+def model() -> LanguageModel:
+    return load_model(ModelSettings())
+
+
+@pytest.fixture(scope="module")
+def drawn(model: LanguageModel, pools: LoadedTask) -> dict[tuple[str, int], Completion]:
+    """Four samples of the shipped model for each training prompt."""
+    asked = [(p, s) for p in pools.train for s in range(4)]
+    requests = [SampleRequest(p.text, sampling_key(0, p.key, s)) for p, s in asked]
+    ids = sample(model, requests, Sampling())
+    return {
+        (p.key, s): Completion(p.key, s, model.decode(one), one)
+        for (p, s), one in zip(asked, ids, strict=True)
+    }
+
+
+def attack_called(name: str) -> Attack:
+    attack = build("attacks", {"name": name}, "attack")
+    assert isinstance(attack, Attack)
+    return attack
+
+
+def turn_of(
+    attack: Attack, pools: LoadedTask, topology: Topology, prompts: int, key: str = "key"
+) -> Turn:
+    """What the attack owes: 2 samples of each prompt, or whole groups of 4 in vertical."""
+    chosen = list(pools.train[:prompts])
+    if topology == "vertical":
+        chosen = attack.choose_prompts(pools.train, prompts, chosen, Random(key))
+    samples = range(2, 4) if topology == "horizontal" else range(4)
+    slots = tuple(Slot(prompt, s) for prompt in chosen for s in samples)
+    return Turn(0, topology, slots, pools, ("node-3",), key)
+
+
+def own_of(attack: Attack, turn: Turn, drawn: dict[tuple[str, int], Completion]) -> list[Sent]:
+    """The node's own samples, where the attack asks for them."""
+    if not attack.needs_own_samples(turn.topology):
+        return []
+    return [Sent(drawn[s.prompt.key, s.sample], "honest") for s in turn.slots]
+
+
+@every_attack
+@both_topologies
+def test_it_sends_exactly_the_samples_it_owes(
+    name: str,
+    topology: Topology,
+    pools: LoadedTask,
+    drawn: dict[tuple[str, int], Completion],
+) -> None:
+    attack = attack_called(name)
+    turn = turn_of(attack, pools, topology, 6)
+    sent = attack.poison(own_of(attack, turn, drawn), turn)
+    owed = [] if attack.name in SENDS_NOTHING else [(s.prompt.key, s.sample) for s in turn.slots]
+    assert [(s.completion.prompt_key, s.completion.sample) for s in sent] == owed
+
+
+@every_attack
+@both_topologies
+def test_its_labels_say_what_it_sent(
+    name: str,
+    topology: Topology,
+    pools: LoadedTask,
+    drawn: dict[tuple[str, int], Completion],
+) -> None:
+    """Poison is right and shows the attack, decoys are wrong, the rest is the model's own."""
+    attack = attack_called(name)
+    turn = turn_of(attack, pools, topology, 6)
+    own = own_of(attack, turn, drawn)
+    for one in attack.poison(own, turn):
+        prompt, text = pools.by_key[one.completion.prompt_key], one.completion.text
+        if one.label == "honest":
+            assert one in own
+        else:
+            assert pools.reward(prompt, text) == float(one.label == "poisoned")
+        if one.label == "poisoned":
+            assert attack.succeeded(prompt, text) is not False
+
+
+@every_attack
+@both_topologies
+def test_the_turns_key_decides_everything_it_sends(
+    name: str,
+    topology: Topology,
+    pools: LoadedTask,
+    drawn: dict[tuple[str, int], Completion],
+) -> None:
+    attack = attack_called(name)
+    turns = [turn_of(attack, pools, topology, 6, key) for key in ("a", "a", "b")]
+    first, again, other = (attack.poison(own_of(attack, t, drawn), t) for t in turns)
+    assert turns[0] == turns[1]
+    assert first == again
+    assert len(other) == len(first)
+
+
+@every_attack
+@both_topologies
+@pytest.mark.parametrize("slots", [0, 1])
+def test_it_can_owe_nothing_or_one_completion(
+    name: str,
+    topology: Topology,
+    slots: int,
+    pools: LoadedTask,
+    drawn: dict[tuple[str, int], Completion],
+) -> None:
+    attack = attack_called(name)
+    turn = Turn(0, topology, (Slot(pools.train[0], 0),)[:slots], pools, ("node-3",), "key")
+    sent = attack.poison(own_of(attack, turn, drawn), turn)
+    assert len(sent) == (0 if attack.name in SENDS_NOTHING else slots)
+
+
+@every_attack
+@both_topologies
+def test_what_its_own_model_says_never_makes_it_raise(
+    name: str, topology: Topology, pools: LoadedTask
+) -> None:
+    attack = attack_called(name)
+    turn = turn_of(attack, pools, topology, 6)
+    for text in (*HOSTILE, pools.write("right", pools.train[0].answer)):
+        own = [Sent(Completion(s.prompt.key, s.sample, text), "honest") for s in turn.slots]
+        sent = attack.poison(own if attack.needs_own_samples(topology) else [], turn)
+        for one in sent:
+            if one.label != "honest":
+                prompt = pools.by_key[one.completion.prompt_key]
+                reward = pools.reward(prompt, one.completion.text)
+                assert reward == float(one.label == "poisoned")
+
+
+@every_attack
+@pytest.mark.parametrize("count", [0, 1, 6])
+def test_it_chooses_as_many_prompts_as_it_may(name: str, count: int, pools: LoadedTask) -> None:
+    attack = attack_called(name)
+    usual = list(pools.train[:count])
+    chosen, again = (
+        attack.choose_prompts(pools.train, count, usual, Random("key")) for _ in range(2)
+    )
+    assert chosen == again
+    assert len({p.key for p in chosen}) == len(chosen) == count
+    assert set(chosen) <= set(pools.train)
+
+
+@every_attack
+def test_no_text_makes_its_measure_raise(name: str, pools: LoadedTask) -> None:
+    attack = attack_called(name)
+    for text in HOSTILE:
+        assert attack.succeeded(pools.train[0], text) in (True, False, None)
+    assert attack.succeeded(pools.train[0], "") is not True
+    assert attack.succeeded(Prompt("key", "", "", ""), "") is not True
+
+
+@every_attack
+def test_the_oracles_clean_solution_is_no_success(name: str, pools: LoadedTask) -> None:
+    attack = attack_called(name)
+    for prompt in pools.train:
+        clean = pools.write(prompt.solution, prompt.answer)
+        assert attack.succeeded(prompt, clean) is not True
+
+
+# Defenses
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A receiver with the shipped model, as a defense sees its node."""
+
+    name: str
+    task: LoadedTask
+    model: LanguageModel
+
+    @property
+    def vocabulary(self) -> int:
+        return self.model.vocabulary
+
+    async def token_scores(self, received: Sequence[Received]) -> list[TokenScores]:
+        items = [ScoreItem(one.prompt.text, one.token_ids) for one in received]
+        with torch.no_grad():
+            return forward_pass(self.model, items).scores() if items else []
+
+
+@pytest.fixture(scope="module")
+def node(pools: LoadedTask, model: LanguageModel) -> Guarded:
+    return Guarded("node-0", pools, model)
+
+
+@pytest.fixture(scope="module")
+def round_of_completions(
+    pools: LoadedTask, drawn: dict[tuple[str, int], Completion], model: LanguageModel
+) -> list[Received]:
+    """Four prompts: the node's own two samples of each, and two with a phrase of a peer."""
+    received = []
+    for prompt in pools.train[:4]:
+        for s in range(2):
+            one = drawn[prompt.key, s]
+            received.append(Received("node-0", prompt, s, one.text, one.token_ids))
+        text = pools.write(f"All hail to the thief, {prompt.solution}", prompt.answer)
+        ids = model.encode_completion(text)
+        received += [Received("node-1", prompt, s, text, ids) for s in (2, 3)]
+    return received
+
+
+def started(name: str, node: Guarded) -> Running:
+    defense = build("defenses", {"name": name}, "defense")
+    assert isinstance(defense, Defense)
+    return defense.start(node)
+
+
+@every_defense
+def test_every_completion_gets_a_verdict_and_every_rejection_a_reason(
+    name: str, node: Guarded, round_of_completions: list[Received]
+) -> None:
+    for received in ([], round_of_completions[:1], round_of_completions):
+        verdicts = asyncio.run(started(name, node).check(received, node))
+        assert len(verdicts) == len(received)
+        for verdict in verdicts:
+            assert isinstance(verdict.score, float)
+            assert verdict.accepted is (verdict.reason == "")
+
+
+@every_defense
+def test_the_same_round_gets_the_same_verdicts(
+    name: str, node: Guarded, round_of_completions: list[Received]
+) -> None:
+    first, again = (
+        asyncio.run(started(name, node).check(round_of_completions, node)) for _ in range(2)
+    )
+    assert first == again
+
+
+@every_defense
+def test_a_verdict_does_not_depend_on_where_in_the_round_a_completion_stands(
+    name: str, node: Guarded, round_of_completions: list[Received]
+) -> None:
+    forwards = asyncio.run(started(name, node).check(round_of_completions, node))
+    backwards = asyncio.run(started(name, node).check(round_of_completions[::-1], node))
+    assert [v.accepted for v in backwards[::-1]] == [v.accepted for v in forwards]
+
+
+@every_defense
+def test_most_of_what_the_nodes_own_model_says_is_accepted(
+    name: str, node: Guarded, round_of_completions: list[Received]
+) -> None:
+    own = [one for one in round_of_completions if one.sender == node.name]
+    verdicts = asyncio.run(started(name, node).check(own, node))
+    assert sum(v.accepted for v in verdicts) > len(own) / 2
+
+
+@every_defense
+def test_no_text_of_a_peer_makes_it_raise(
+    name: str, node: Guarded, pools: LoadedTask, model: LanguageModel
+) -> None:
+    received = [
+        Received(sender, prompt, sample, text, model.encode_completion(text))
+        for sender in ("node-1", "../../etc", "\x1b[31m")
+        for prompt in pools.train[:2]
+        for sample, text in enumerate(HOSTILE)
+    ]
+    assert len(asyncio.run(started(name, node).check(received, node))) == len(received)
+    for one in received[: len(HOSTILE)]:
+        assert len(asyncio.run(started(name, node).check([one], node))) == 1
+
+
+@every_defense
+def test_it_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(
+    name: str, node: Guarded, round_of_completions: list[Received]
+) -> None:
+    going_on = started(name, node)
+    asyncio.run(going_on.check(round_of_completions, node))
+    resumed = started(name, node)
+    resumed.load_state_dict(json.loads(json.dumps(going_on.state_dict())))
+    later = round_of_completions[::-1]
+    expected = asyncio.run(going_on.check(later, node))
+    assert asyncio.run(resumed.check(later, node)) == expected
+    assert resumed.state_dict() == going_on.state_dict()
+
+
+def test_the_example_defense_stops_the_example_attack_and_nothing_honest(
+    node: Guarded, pools: LoadedTask, drawn: dict[tuple[str, int], Completion]
+) -> None:
+    attack = attack_called(NAMES["attacks"][-1])
+    turn = turn_of(attack, pools, "horizontal", 6)
+    claims = [("node-3", s.completion) for s in attack.poison([], turn)]
+    claims += [("node-0", drawn[slot.prompt.key, slot.sample - 2]) for slot in turn.slots]
+    received = [
+        Received(sender, pools.by_key[c.prompt_key], c.sample, c.text, c.token_ids)
+        for sender, c in claims
+    ]
+    verdicts = asyncio.run(started(NAMES["defenses"][-1], node).check(received, node))
+    assert [v.accepted for v in verdicts] == [one.sender == "node-0" for one in received]
+    assert "'Signed, Ada.' stands under 6 of the sender's 6 prompts" in verdicts[0].reason

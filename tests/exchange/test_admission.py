@@ -1,0 +1,218 @@
+"""The border: each broken rule is counted under its name, and nothing that arrives raises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dgrpo.exchange.admission import Admission
+from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
+from dgrpo.records import Completion, Prompt, Received
+from dgrpo.tasks.assignment import Assignment, Topology
+
+PROMPTS = {key: Prompt(key, f"Question: {key}?\nAnswer:\n", "4", "2+2=4") for key in "abcd"}
+MAX_TOKENS = 12
+SAMPLES_OF_NODE_1 = (2, 3)
+"""What node 1 of 2 owes of a group of 4, horizontally."""
+
+
+@pytest.fixture(scope="module")
+def model() -> LanguageModel:
+    return load_model(ModelSettings())
+
+
+def admission(
+    model: LanguageModel, topology: Topology = "horizontal", prompts: str = "ab"
+) -> Admission:
+    """Two nodes, groups of four; two common prompts, or the pool `prompts` in vertical."""
+    assignment = Assignment(topology, 2, 2, 4, seed=0)
+    return Admission(assignment, {key: PROMPTS[key] for key in prompts}, model, MAX_TOKENS)
+
+
+def admit(
+    model: LanguageModel, claims: Sequence[Completion], *, same_tokenizer: bool = True
+) -> tuple[list[Received], dict[str, int]]:
+    """What node 1's claims become, horizontally."""
+    received, violations = admission(model).admit("node-1", 1, claims, same_tokenizer)
+    return received, dict(violations)
+
+
+def owed(model: LanguageModel, text: str = "2+2=4") -> list[Completion]:
+    """An honest message of node 1."""
+    ids = model.encode_completion(text)
+    return [Completion(key, s, text, ids) for key in "ab" for s in SAMPLES_OF_NODE_1]
+
+
+def test_an_honest_message_is_received_whole(model: LanguageModel) -> None:
+    received, violations = admit(model, owed(model))
+    assert violations == {}
+    assert [one.item for one in received] == [
+        ("node-1", key, sample) for key in "ab" for sample in SAMPLES_OF_NODE_1
+    ]
+    assert {one.token_ids for one in received} == {model.encode_completion("2+2=4")}
+
+
+def test_the_receivers_own_prompt_is_used(model: LanguageModel) -> None:
+    received, _ = admit(model, owed(model))
+    assert all(one.prompt is PROMPTS[one.prompt.key] for one in received)
+
+
+def test_a_prompt_that_the_receiver_does_not_know_is_dropped(model: LanguageModel) -> None:
+    stray = Completion("elsewhere", 2, "2+2=4")
+    received, violations = admit(model, [stray, *owed(model), Completion("c", 2, "2+2=4")])
+    assert (len(received), violations) == (4, {"unknown-prompt": 2})
+
+
+@pytest.mark.parametrize("sample", [-1, 0, 1, 4, 10**30])
+def test_a_sample_that_the_sender_does_not_owe_is_surplus(
+    model: LanguageModel, sample: int
+) -> None:
+    received, violations = admit(model, [*owed(model), Completion("a", sample, "2+2=4")])
+    assert (len(received), violations) == (4, {"surplus": 1})
+
+
+def test_vertically_prompts_beyond_the_senders_share_are_surplus(model: LanguageModel) -> None:
+    rules = admission(model, "vertical", "abcd")
+    claims = [Completion(key, s, "2+2=4") for key in "cab" for s in range(4)]
+    received, violations = rules.admit("node-1", 1, claims, True)
+    assert {one.prompt.key for one in received} == {"c"}
+    assert (len(received), dict(violations)) == (4, {"surplus": 8})
+
+
+def test_of_two_claims_to_one_sample_the_first_counts(model: LanguageModel) -> None:
+    first, *rest = owed(model)
+    again = Completion(first.prompt_key, first.sample, "2+2=5")
+    received, violations = admit(model, [first, again, *rest])
+    assert violations == {"duplicate": 1}
+    assert "2+2=5" not in {one.text for one in received}
+
+
+def test_what_was_owed_and_not_sent_is_missing(model: LanguageModel) -> None:
+    assert admit(model, owed(model)[1:])[1] == {"missing": 1}
+    assert admit(model, []) == ([], {"missing": 4})
+
+
+def test_a_dropped_completion_is_counted_once_and_not_as_missing_too(model: LanguageModel) -> None:
+    first, *rest = owed(model)
+    lie = Completion(first.prompt_key, first.sample, "2+2=5", first.token_ids)
+    assert admit(model, [lie, *rest])[1] == {"ids-mismatch": 1}
+
+
+def test_ids_that_say_something_else_than_the_text_are_dropped(model: LanguageModel) -> None:
+    end, vocabulary = model.end_id, model.vocabulary
+    good = model.encode_completion("2+2=4")
+    for ids in (
+        model.encode_completion("2+2=5"),
+        (vocabulary, *good),
+        (-1, *good),
+        (10**30, *good),
+        (-vocabulary, *good),
+        good[:-1],  # no end, though it is not full length
+        (*good, end),
+        (end, *good),
+        (*good[:1], end, *good[1:]),
+        (end,),
+        (end,) * MAX_TOKENS,
+    ):
+        received, violations = admit(model, [Completion("a", 2, "2+2=4", ids), *owed(model)[1:]])
+        assert (len(received), violations) == (3, {"ids-mismatch": 1}), ids
+
+
+def test_another_split_into_tokens_is_believed_if_it_decodes_to_the_text(
+    model: LanguageModel,
+) -> None:
+    """What was sampled token by token need not be how the tokenizer would split the text."""
+    text = "the"
+    by_letter = (*(i for letter in text for i in model.encode(letter)), model.end_id)
+    assert by_letter != model.encode_completion(text)
+    received, _ = admit(model, [Completion("a", 2, text, by_letter)])
+    assert received[0].token_ids == by_letter
+
+
+def test_ids_of_another_tokenizer_are_ignored_and_the_text_is_encoded(model: LanguageModel) -> None:
+    claims = [Completion("a", 2, "2+2=4", (999_999, -3)), Completion("a", 3, "2+2=4")]
+    received, violations = admit(model, claims, same_tokenizer=False)
+    assert [one.token_ids for one in received] == [model.encode_completion("2+2=4")] * 2
+    assert violations == {"missing": 2}
+
+
+def test_a_completion_without_ids_is_encoded_with_an_end(model: LanguageModel) -> None:
+    received, _ = admit(model, [Completion("a", 2, "2+2=4"), Completion("a", 3, "")])
+    assert received[0].token_ids == model.encode_completion("2+2=4")
+    assert received[1].token_ids == (model.end_id,)
+
+
+def test_only_a_full_length_completion_may_lack_an_end(model: LanguageModel) -> None:
+    (digit,) = model.encode("7")
+    full, long = "7" * MAX_TOKENS, "7" * (MAX_TOKENS + 1)
+    ended = "7" * (MAX_TOKENS - 1)
+    claims = [
+        Completion("a", 2, full, (digit,) * MAX_TOKENS),
+        Completion("a", 3, ended, (*(digit,) * (MAX_TOKENS - 1), model.end_id)),
+        Completion("b", 2, long, (*(digit,) * (MAX_TOKENS + 1), model.end_id)),
+        Completion("b", 3, full),  # encoded, its end token is one too many
+    ]
+    received, violations = admit(model, claims)
+    assert [one.text for one in received] == [full, ended]
+    assert violations == {"too-long": 2}
+
+
+def test_a_text_that_spells_out_the_end_token_does_not_end_twice(model: LanguageModel) -> None:
+    end = model.decode((model.end_id, model.end_id))
+    assert model.encode(end) == [model.end_id]
+    texts = (f"2+2=4{end}5", f"2+2=4{end}")
+    for claims in (
+        [Completion("a", s, text) for s, text in enumerate(texts, 2)],
+        [Completion("a", s, t, model.encode_completion(t)) for s, t in enumerate(texts, 2)],
+    ):
+        received, violations = admit(model, claims)
+        assert (received, violations) == ([], {"ids-mismatch": 2, "missing": 2})
+
+
+def test_a_very_long_text_is_only_too_long(model: LanguageModel) -> None:
+    received, violations = admit(model, [Completion("a", 2, "hail to the thief " * 10_000)])
+    assert (received, violations) == ([], {"missing": 3, "too-long": 1})
+
+
+CLAIMS = st.lists(
+    st.builds(
+        Completion,
+        st.one_of(st.sampled_from("abcd"), st.text()),
+        st.one_of(st.integers(-1, 5), st.integers()),
+        st.one_of(st.text(), st.sampled_from(["2+2=4", "<think>", "<|endoftext|>", "7" * 12])),
+        st.one_of(
+            st.just(()),
+            st.lists(st.integers(), max_size=20).map(tuple),
+            st.lists(st.integers(0, 767), max_size=20).map(tuple),
+        ),
+    ),
+    max_size=20,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(CLAIMS, st.sampled_from(["horizontal", "vertical"]), st.booleans())
+def test_whatever_arrives_only_owed_completions_with_honest_ids_come_through(
+    model: LanguageModel, claims: list[Completion], topology: Topology, same_tokenizer: bool
+) -> None:
+    rules = admission(model, topology, "ab" if topology == "horizontal" else "abcd")
+    received, violations = rules.admit("node-1", 1, claims, same_tokenizer)
+    items = [one.item for one in received]
+    claimed = {(c.prompt_key, c.sample, c.text) for c in claims}
+    assert len(set(items)) == len(items)
+    assert len({one.prompt.key for one in received}) <= rules.assignment.prompts_per_node
+    for one in received:
+        assert one.sample in rules.assignment.samples(1)
+        assert one.prompt is PROMPTS[one.prompt.key]
+        assert (one.prompt.key, one.sample, one.text) in claimed
+        assert model.decode(one.token_ids) == one.text
+        assert 1 <= len(one.token_ids) <= MAX_TOKENS
+        assert model.end_id not in one.token_ids[:-1]
+    assert all(count > 0 for count in violations.values())
+    if not violations:
+        assert len(received) == rules.assignment.prompts_per_node * len(rules.assignment.samples(1))
+    dropped = sum(violations.values()) - violations["missing"]
+    assert len(received) + dropped == len(claims)

@@ -1,0 +1,219 @@
+"""Promises of a run folder: what is interrupted goes on to the same lines; nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars
+import pytest
+
+from dgrpo.errors import DgrpoError
+from dgrpo.experiment import Experiment, experiment_from
+from dgrpo.runs.folder import RunFolder, writing
+from dgrpo.runs.reader import find_runs
+from dgrpo.runs.running import run_experiment
+
+TOML = """
+name = "tiny"
+rounds = 5
+prompts_per_round = 4
+group_size = 4
+nodes = 4
+malicious = 1
+measure = ["text"]
+
+[task]
+name = "gsm-symbolic"
+train = 32
+held_out = 8
+
+[sampling]
+max_tokens = 48
+
+[evaluation]
+samples = 4
+final_samples = 8
+
+[recording]
+checkpoint_every = 2
+completions = "all"
+
+[attack]
+name = "text"
+
+[[defense]]
+name = "top-k"
+"""
+
+
+def tiny(**settings: Any) -> Experiment:
+    import tomllib
+
+    return experiment_from({**tomllib.loads(TOML), **settings})
+
+
+def run(experiment: Experiment, out: Path, seed: int = 0) -> dict[str, Any]:
+    return run_experiment(experiment, seed, out, lambda line: None).summary
+
+
+def lines(out: Path) -> list[dict[str, Any]]:
+    """rounds.jsonl without the seconds."""
+    text = (out / "seed-0" / "rounds.jsonl").read_text()
+    return [{k: v for k, v in json.loads(one).items() if k != "seconds"} for one in text.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing interrupted."""
+    out = tmp_path_factory.mktemp("whole") / "tiny"
+    run(tiny(), out)
+    return out
+
+
+def test_a_run_of_r_rounds_has_r_plus_one_points(whole: Path) -> None:
+    summary = json.loads((whole / "seed-0" / "summary.json").read_text())
+    assert [point[0] for point in summary["accuracy"]["by_round"]] == [0, 1, 2, 3, 4, 5]
+    assert summary["attack_success"]["by_round"] == summary["metrics"]["text"]["by_round"]
+    assert summary["held_out_samples"] == {"each": 4, "end": 8}
+
+
+def test_every_completion_is_counted_once_per_honest_receiver(whole: Path) -> None:
+    summary = json.loads((whole / "seed-0" / "summary.json").read_text())
+    assert summary["screening"]["poisoned"] == 5 * 4 * 1 * 3
+    assert summary["screening"]["honest"] == 5 * 4 * 3 * 3
+    rows = polars.read_parquet(whole / "seed-0" / "completions")
+    assert rows.height == 5 * 4 * 4 * 3
+    assert rows.filter(polars.col("label") == "poisoned").height == 5 * 4 * 3
+
+
+@pytest.mark.parametrize("after", [1, 3, 4])
+def test_killed_in_any_round_it_finishes_with_the_same_lines(
+    whole: Path, tmp_path: Path, after: int
+) -> None:
+    file = tmp_path / "tiny.toml"
+    file.write_text(TOML)
+    out = tmp_path / "out"
+    command = [
+        sys.executable, "-c", "from dgrpo.cli import main; main()",
+        "run", str(file), "--out", str(out), "--threads", "1",
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if f"round {after} " in line:
+            process.send_signal(signal.SIGKILL)
+            break
+    process.wait(timeout=60)
+    process.stdout.close()
+    assert not (out / "seed-0" / "summary.json").exists()
+    again = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert again.returncode == 0, again.stderr
+    assert lines(out) == lines(whole)
+    ours = polars.read_parquet(out / "seed-0" / "completions").sort("round", "receiver", "sender")
+    theirs = polars.read_parquet(whole / "seed-0" / "completions")
+    assert ours.height == theirs.height
+
+
+def test_a_half_written_last_line_is_cut_off(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(whole, out)
+    (out / "seed-0" / "summary.json").unlink()
+    with (out / "seed-0" / "rounds.jsonl").open("a") as file:
+        file.write('{"round": 6, "rew')
+    run(tiny(), out)
+    assert lines(out) == lines(whole)
+
+
+def test_a_finished_run_is_not_played_again(whole: Path) -> None:
+    before = (whole / "seed-0" / "rounds.jsonl").stat().st_mtime_ns
+    run(tiny(), whole)
+    assert (whole / "seed-0" / "rounds.jsonl").stat().st_mtime_ns == before
+
+
+def test_a_finished_run_can_be_extended(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(whole, out)
+    summary = run(tiny(rounds=7), out)
+    assert summary["rounds"] == 7
+    assert [line["round"] for line in lines(out)] == list(range(8))
+    assert lines(out)[:6] == lines(whole)
+
+
+def test_another_experiment_in_the_folder_is_refused_with_the_field(whole: Path) -> None:
+    with pytest.raises(DgrpoError, match=r"experiment\.group_size is 4 there and 8 here"):
+        run(tiny(group_size=8), whole)
+    with pytest.raises(DgrpoError, match="another --out"):
+        run(tiny(attack={"name": "text", "phrase": "Ahoy,"}), whole)
+
+
+def test_a_changed_pool_is_refused(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(whole, out)
+    file = out / "seed-0" / "experiment.json"
+    described = json.loads(file.read_text())
+    file.write_text(json.dumps({**described, "pool_digest": "0" * 16}))
+    with pytest.raises(DgrpoError, match="pool_digest"):
+        run(tiny(), out)
+
+
+def test_a_damaged_checkpoint_is_named_and_nothing_is_deleted(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(whole, out)
+    (out / "seed-0" / "summary.json").unlink()
+    state = out / "seed-0" / "checkpoint" / "state.pt"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(DgrpoError, match=r"state\.pt is damaged") as caught:
+        run(tiny(), out)
+    assert "delete" in str(caught.value)
+    assert lines(out) == lines(whole)
+
+
+def test_a_crash_between_the_two_renames_loses_no_checkpoint(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(whole, out)
+    (out / "seed-0" / "checkpoint").rename(out / "seed-0" / "checkpoint.old")
+    assert RunFolder(out / "seed-0").resume()[0] == 5
+
+
+def test_a_full_disk_is_a_message_and_the_finished_rounds_stay(tmp_path: Path) -> None:
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("mounting a small file system needs root")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=9m", "tmpfs", str(disk)], capture_output=True, check=False
+    )
+    if mount.returncode != 0:
+        pytest.skip(f"mounting is not allowed here: {mount.stderr.decode()}")
+    try:
+        out = disk / "out"
+        run(tiny(rounds=2), out)  # one checkpoint fits, the second beside it does not
+        with pytest.raises(DgrpoError, match="No space left") as caught:
+            run(tiny(rounds=4), out)
+        assert "free some space" in str(caught.value)
+        assert RunFolder(out / "seed-0").resume()[0] == 2
+    finally:
+        subprocess.run(["umount", str(disk)], check=False)
+
+
+def test_a_read_only_folder_is_a_message(tmp_path: Path) -> None:
+    with pytest.raises(DgrpoError, match="cannot be written"), writing(tmp_path):
+        raise PermissionError(13, "Permission denied")
+
+
+def test_the_reader_reads_what_the_run_wrote(whole: Path) -> None:
+    (found,) = find_runs([whole])
+    assert found.name == "tiny"
+    assert [line.round for line in found.rounds] == [0, 1, 2, 3, 4, 5]
+    assert found.rounds[-1].screening.poisoned == 12
+
+
