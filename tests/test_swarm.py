@@ -112,10 +112,11 @@ def test_every_node_receives_every_completion_its_own_included() -> None:
 
 
 def test_a_silent_node_is_counted_as_missing_and_the_round_goes_on() -> None:
-    _, rounds = play(small(malicious=1, attack={"name": "silent"}), rounds=1)
+    experiment = small(prompts_per_round=12, malicious=1, attack={"name": "silent"})
+    _, rounds = play(experiment, rounds=1)
     for record in rounds[0]:
-        assert record.violations == {"missing": 4 * 2}
-        assert len(record.judged) == 4 * 6
+        assert record.violations == {"missing": 12 * 2}
+        assert len(record.judged) == 12 * 6
         assert record.update.tokens > 0
 
 
@@ -132,17 +133,18 @@ def test_receiver_rewards_against_its_own_answer() -> None:
 def test_zero_reward_keeps_rejected_completions_in_their_group_and_drop_leaves_them_out() -> None:
     defense = [{"name": "top-k", "k": 20}]
     attack = {"name": "text"}
-    kept = small(malicious=1, attack=attack, defense=defense, on_reject="zero-reward")
-    dropped = small(malicious=1, attack=attack, defense=defense)
+    common = {"prompts_per_round": 12, "malicious": 1, "attack": attack, "defense": defense}
+    kept = small(**common, on_reject="zero-reward")
+    dropped = small(**common)
     for experiment, in_group in ((kept, True), (dropped, False)):
         _, rounds = play(experiment, rounds=1)
         rejected = [j for j in rounds[0][0].judged if not j.accepted]
-        assert len(rejected) >= 8
+        assert len(rejected) >= 12
         if in_group:
             assert all(j.reward == 0 for j in rejected)
-            assert any(j.advantage < 0 for j in rejected)
+            assert any(j.advantage is not None and j.advantage < 0 for j in rejected)
         else:
-            assert all(j.advantage == 0 for j in rejected)
+            assert all(j.advantage is None for j in rejected)
 
 
 def test_malicious_nodes_count_in_no_score() -> None:

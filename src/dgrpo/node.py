@@ -47,9 +47,9 @@ class Policy(Protocol):
         ...
 
     async def update(
-        self, items: Sequence[ScoreItem], advantages: Sequence[float], round_index: int
+        self, items: Sequence[ScoreItem], advantages: Sequence[float | None], round_index: int
     ) -> UpdateStats:
-        """One round's update."""
+        """One round's update; items whose advantage is None are left out."""
         ...
 
 
@@ -146,7 +146,7 @@ class Node:
         return self._scored[1]
 
     async def update(
-        self, received: Sequence[Received], advantages: Sequence[float], round_index: int
+        self, received: Sequence[Received], advantages: Sequence[float | None], round_index: int
     ) -> UpdateStats:
         """Learn from what was received."""
         self._scored = None

@@ -83,7 +83,7 @@ class TokenScores:
     """How the receiver's own model sees one completion: one entry per token id."""
 
     logprobs: tuple[float, ...]
-    """Natural-log probability of each token at temperature 1."""
+    """Natural-log probability of each token at the sampling temperature."""
     ranks: tuple[int, ...]
     """How many vocabulary entries have a strictly larger logit: 0 is the most likely token."""
 
@@ -98,8 +98,8 @@ class Judged:
     """True when every defense accepted it."""
     reward: float
     """Reward against the receiver's own ground truth; 0 under `zero-reward` when rejected."""
-    advantage: float
-    """What multiplies the log-probabilities in the loss; 0 when left out."""
+    advantage: float | None
+    """What multiplies the log-probabilities in the loss; None when left out."""
 
 
 @dataclass(frozen=True, slots=True)

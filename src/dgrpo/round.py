@@ -68,8 +68,8 @@ async def play_round(node: Node, round_index: int) -> RoundRecord:
 
 def advantages_by_group(
     node: Node, received: Sequence[Received], rewards: Sequence[float], learns: Sequence[bool]
-) -> tuple[list[float], int]:
-    """An advantage per received completion, 0 for those left out; and how many groups were idle.
+) -> tuple[list[float | None], int]:
+    """An advantage per received completion, None for those left out; and the number of idle groups.
 
     A group is everything received for a prompt (horizontal) or for a prompt from one sender
     (vertical). Groups without two different rewards teach nothing and are counted.
@@ -82,7 +82,7 @@ def advantages_by_group(
             members.append(index)
     by_group = [[rewards[i] for i in members] for members in groups.values()]
     scaled = group_advantages(by_group, node.advantage_scaling)
-    advantages = [0.0] * len(received)
+    advantages: list[float | None] = [None] * len(received)
     for members, values in zip(groups.values(), scaled, strict=True):
         for index, value in zip(members, values, strict=True):
             advantages[index] = value

@@ -46,7 +46,7 @@ class Update:
     """Update the node's replica, splitting it if its nodes disagree."""
 
     items: tuple[ScoreItem, ...]
-    advantages: tuple[float, ...]
+    advantages: tuple[float | None, ...]
     round: int
 
 
@@ -76,7 +76,7 @@ class Seat:
         return await self._ask(Score(tuple(items)))  # type: ignore[no-any-return]
 
     async def update(
-        self, items: Sequence[ScoreItem], advantages: Sequence[float], round_index: int
+        self, items: Sequence[ScoreItem], advantages: Sequence[float | None], round_index: int
     ) -> UpdateStats:
         """See `node.Policy`."""
         return await self._ask(  # type: ignore[no-any-return]

@@ -35,7 +35,7 @@ train = 32
 held_out = 8
 
 [sampling]
-max_tokens = 48
+max_tokens = 80
 
 [evaluation]
 samples = 4
@@ -66,7 +66,9 @@ def run(experiment: Experiment, out: Path, seed: int = 0) -> dict[str, Any]:
 def lines(out: Path) -> list[dict[str, Any]]:
     """rounds.jsonl without the seconds."""
     text = (out / "seed-0" / "rounds.jsonl").read_text()
-    return [{k: v for k, v in json.loads(one).items() if k != "seconds"} for one in text.splitlines()]
+    return [
+        {k: v for k, v in json.loads(one).items() if k != "seconds"} for one in text.splitlines()
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +192,9 @@ def test_a_full_disk_is_a_message_and_the_finished_rounds_stay(tmp_path: Path) -
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=9m", "tmpfs", str(disk)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=9m", "tmpfs", str(disk)],
+        capture_output=True,
+        check=False,
     )
     if mount.returncode != 0:
         pytest.skip(f"mounting is not allowed here: {mount.stderr.decode()}")
@@ -215,5 +219,3 @@ def test_the_reader_reads_what_the_run_wrote(whole: Path) -> None:
     assert found.name == "tiny"
     assert [line.round for line in found.rounds] == [0, 1, 2, 3, 4, 5]
     assert found.rounds[-1].screening.poisoned == 12
-
-

@@ -90,62 +90,65 @@ class Learner:
         return [scores for one in passes for scores in one.scores()]
 
     def step(
-        self, items: Sequence[ScoreItem], advantages: Sequence[float], round_index: int
+        self, items: Sequence[ScoreItem], advantages: Sequence[float | None], round_index: int
     ) -> UpdateStats:
-        """One round's update(s) from items and their advantages (0 where left out).
+        """One round's update(s) from items and their advantages; None leaves an item out.
 
-        Raises DgrpoError when a loss is not finite; the weights are then as before the step.
+        Raises DgrpoError when a loss or a gradient is not finite, before it reaches the weights.
         """
-        rate = self.settings.learning_rate * min(
-            1.0, (round_index + 1) / max(self.settings.warmup_rounds, 1)
-        )
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
         kept, self._kept = self._kept, None
         passes = kept[1] if kept is not None and kept[0] == tuple(items) else None
-        if passes is None and not self.settings.beta:
-            # no gradient flows through a zero advantage: do not compute it
-            taught = [(i, a) for i, a in zip(items, advantages, strict=True) if a != 0.0]
-            items, advantages = [i for i, _ in taught], [a for _, a in taught]
-        tokens = sum(len(i.token_ids) for i, a in zip(items, advantages, strict=True) if a != 0.0)
-        if tokens == 0 and not self.settings.beta:
+        work = [(i, a) for i, a in zip(items, advantages, strict=True)]
+        tokens = sum(len(item.token_ids) for item, a in work if a is not None)
+        if passes is None:
+            # nothing flows through an item that is left out, or without KL through advantage 0
+            work = [w for w in work if w[1] is not None and (w[1] != 0.0 or self.settings.beta)]
+        if not any(a for _, a in work) and not (self.settings.beta and tokens):
             return UpdateStats(loss=0.0, gradient_norm=0.0, tokens=0)
+        self._set_rate(round_index)
         old: list[torch.Tensor] | None = None
-        stats = UpdateStats(loss=0.0, gradient_norm=0.0, tokens=tokens)
-        for update in range(self.settings.updates_per_round):
-            loss, logprobs = self._backward(items, advantages, passes, old, round_index, tokens)
+        first: UpdateStats | None = None
+        for _ in range(self.settings.updates_per_round):
+            loss, logprobs = self._backward(work, passes, old, round_index, tokens)
             norm = torch.nn.utils.clip_grad_norm_(
                 self.parameters, self.settings.max_gradient_norm or math.inf, foreach=True
             )
+            if not torch.isfinite(norm):
+                self.optimiser.zero_grad(set_to_none=True)
+                raise DgrpoError(_not_finite("gradient", "the sum over groups", round_index))
             self.optimiser.step()
             self.optimiser.zero_grad(set_to_none=True)
-            if update == 0:
-                stats = UpdateStats(loss=loss, gradient_norm=float(norm), tokens=tokens)
+            taught = sum(len(item.token_ids) for item, a in work if a)
+            first = first or UpdateStats(loss=loss, gradient_norm=float(norm), tokens=taught)
             passes, old = None, old if old is not None else logprobs
-        return stats
+        assert first is not None
+        return first
+
+    def _set_rate(self, round_index: int) -> None:
+        warm = min(1.0, (round_index + 1) / max(self.settings.warmup_rounds, 1))
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.settings.learning_rate * warm
 
     def _backward(
         self,
-        items: Sequence[ScoreItem],
-        advantages: Sequence[float],
+        work: Sequence[tuple[ScoreItem, float | None]],
         passes: list[ForwardPass] | None,
         old: list[torch.Tensor] | None,
         round_index: int,
         tokens: int,
     ) -> tuple[float, list[torch.Tensor]]:
         """Accumulate the gradient over all chunks; returns the loss and detached log-probs."""
+        advantages = [a for _, a in work]
         total, seen, start = 0.0, [], 0
-        for index, chunk in enumerate(self._chunks(items)):
+        for index, chunk in enumerate(self._chunks([item for item, _ in work])):
             result = passes[index] if passes else self._forward(chunk, ranks=False)
-            weights = torch.tensor(
-                advantages[start : start + len(chunk)],
-                dtype=torch.float32,
-                device=self.model.device,
-            )
+            here = advantages[start : start + len(chunk)]
+            device = self.model.device
+            counted = torch.tensor([a is not None for a in here], device=device)
             loss = policy_loss(
                 result.logprobs,
-                result.mask,
-                weights,
+                result.mask & counted[:, None],
+                torch.tensor([a or 0.0 for a in here], dtype=torch.float32, device=device),
                 completions=self.completions,
                 max_tokens=self.max_tokens,
                 normalisation=self.settings.normalisation,
@@ -158,7 +161,9 @@ class Learner:
             )
             if not torch.isfinite(loss):
                 self.optimiser.zero_grad(set_to_none=True)
-                raise DgrpoError(_not_finite(chunk, result, round_index))
+                bad = (~torch.isfinite(result.logprobs)).any(dim=1).nonzero().flatten().tolist()
+                place = f"the group of {chunk[bad[0]].prompt_text[:80]!r}" if bad else "the sum"
+                raise DgrpoError(_not_finite("loss", place, round_index))
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
             seen.append(result.logprobs.detach())
@@ -222,11 +227,9 @@ class Learner:
         return list(chunks)
 
 
-def _not_finite(items: Sequence[ScoreItem], result: ForwardPass, round_index: int) -> str:
-    bad = (~torch.isfinite(result.logprobs)).any(dim=1).nonzero().flatten().tolist()
-    where = f"the group of {items[bad[0]].prompt_text[:80]!r}" if bad else "the sum over groups"
+def _not_finite(what: str, place: str, round_index: int) -> str:
     return (
-        f"round {round_index}: the loss is not finite, first in {where}\n"
+        f"round {round_index}: the {what} is not finite, first in {place}\n"
         "  → lower learner.learning_rate, set learner.max_gradient_norm, or use a wider"
         " model.dtype; the last checkpoint is intact"
     )

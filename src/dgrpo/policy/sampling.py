@@ -17,7 +17,7 @@ from dgrpo.policy.cache import generation_cache
 from dgrpo.policy.model import LanguageModel
 from dgrpo.policy.noise import Key, gumbel, key_tensor
 
-COMPACT_AT = 0.1
+COMPACT_AT = 0.2
 """Share of ended rows at which the batch is compacted: not for each, the cache is copied then."""
 
 

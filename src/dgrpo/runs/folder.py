@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -62,7 +63,9 @@ class RunFolder:
             fresh = self.path / "checkpoint.new"
             shutil.rmtree(fresh, ignore_errors=True)
             fresh.mkdir()
-            torch.save(state, fresh / "state.pt")
+            packed = io.BytesIO()  # torch.save to a file hides a full disk behind other errors
+            torch.save(state, packed)
+            (fresh / "state.pt").write_bytes(packed.getbuffer())
             digest = _file_digest(fresh / "state.pt")
             write_json(fresh / "checkpoint.json", {"updates": updates, "sha256": digest})
             old, current = self.path / "checkpoint.old", self.path / "checkpoint"
@@ -78,6 +81,7 @@ class RunFolder:
         (0, None) when there is none: the run starts afresh. Raises DgrpoError for a damaged
         checkpoint.
         """
+        shutil.rmtree(self.path / "checkpoint.new", ignore_errors=True)
         updates, state = self._load_checkpoint()
         lines = self.rounds.read_text(encoding="utf-8").splitlines() if self.rounds.exists() else []
         kept = lines[: updates + 1] if state is not None else []
