@@ -28,7 +28,7 @@ class LearnerSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(7e-4, gt=0)
     """Adam's rate after warm-up (paper: 2e-5 for 1.5 B parameters)."""
     warmup_rounds: int = Field(5, ge=0)
     """Rounds of linear warm-up."""

@@ -20,7 +20,7 @@ class Recipe(BaseModel):
     """reasoning-gym gsm_symbolic templates in the corpus; the task's defaults."""
     seed: int = 7
     """Seed of weights, corpus and batches."""
-    vocabulary: int = 768
+    vocabulary: int = 1024
     """Tokens, including the tags, the end token and 256 bytes. Digits are always single tokens."""
     layers: int = 3
     """Transformer layers."""
@@ -32,7 +32,7 @@ class Recipe(BaseModel):
     """Share of documents in the asked `<think> … </think> <answer> … </answer>` form."""
     remark_share: float = 0.3
     """Share of documents whose reasoning carries a remark."""
-    steps: int = 3500
+    steps: int = 2600
     """Optimiser steps."""
     batch: int = 32
     """Documents per step."""

@@ -1,0 +1,108 @@
+"""How deep TEXT's phrase lies under a model, and what the logit check would do at each k.
+
+Prints two tables for docs/results/top-k.md: the rank of every token of the phrase, and for each k the
+share of poisoned and of honest completions that would be rejected. With `--run`, the same under the
+weights of a run's last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from random import Random
+from statistics import median
+
+import torch
+
+from dgrpo.attacks.text import Text
+from dgrpo.measurement.intervals import wilson
+from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
+from dgrpo.policy.noise import sampling_key
+from dgrpo.policy.sampling import SampleRequest, Sampling, sample
+from dgrpo.policy.scoring import ScoreItem, forward_pass
+from dgrpo.tasks.base import LoadedTask
+from dgrpo.tasks.gsm_symbolic import GsmSymbolic
+
+SWEEP = (5, 10, 20, 30, 40, 50, 75, 100, 150, 200)
+
+
+def main() -> None:
+    """Print the tables."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--model", default="gsm-nano")
+    options.add_argument("--run", type=Path, help="seed folder whose checkpoint to load")
+    options.add_argument("--samples", type=int, default=1024)
+    options.add_argument("--top-k", type=int, default=20, help="k of the honest sampling")
+    chosen = options.parse_args()
+    model = load_model(ModelSettings(name=chosen.model))
+    if chosen.run:
+        state = torch.load(chosen.run / "checkpoint" / "state.pt", weights_only=True)
+        model.network.load_state_dict(state["learners"][0]["weights"])
+    task = GsmSymbolic().load()
+    poisoned = worst_ranks(model, poison(model, task, chosen.samples))
+    honest = worst_ranks(model, honest_samples(model, task, chosen.samples, chosen.top_k))
+    print_tokens(model, task, chosen.samples)
+    print(f"\n| k | share of {model.vocabulary} tokens | poisoned rejected | honest rejected |")
+    print("|---|---|---|---|")
+    for k in SWEEP:
+        share = 100 * k / model.vocabulary
+        print(f"| {k} | {share:.1f} % | {rejected(poisoned, k)} | {rejected(honest, k)} |")
+
+
+def poison(model: LanguageModel, task: LoadedTask, count: int) -> list[ScoreItem]:
+    """Poisoned oracle solutions of `count` training prompts."""
+    attack = Text()
+    return [
+        ScoreItem(
+            prompt.text,
+            model.encode_completion(
+                task.write(attack.poison_thinking(prompt.solution, Random(0)), prompt.answer)
+            ),
+        )
+        for prompt in task.train[:count]
+    ]
+
+
+def honest_samples(
+    model: LanguageModel, task: LoadedTask, count: int, top_k: int
+) -> list[ScoreItem]:
+    """The model's own samples for the same prompts."""
+    asked = [
+        SampleRequest(p.text, sampling_key("payload ranks", p.key)) for p in task.train[:count]
+    ]
+    drawn = sample(model, asked, Sampling(top_k=top_k))
+    return [ScoreItem(a.prompt_text, ids) for a, ids in zip(asked, drawn, strict=True)]
+
+
+def worst_ranks(model: LanguageModel, items: list[ScoreItem]) -> list[int]:
+    """Largest rank of each item: it is rejected for every k up to that."""
+    with torch.no_grad():
+        scores = forward_pass(model, items).scores()
+    return [max(one.ranks) for one in scores]
+
+
+def rejected(worst: list[int], k: int) -> str:
+    """Share with a rank of at least k, with its 95 % Wilson interval."""
+    count = sum(rank >= k for rank in worst)
+    low, high = wilson(count, len(worst))
+    return f"{100 * count / len(worst):.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def print_tokens(model: LanguageModel, task: LoadedTask, count: int) -> None:
+    """The phrase token by token: median and smallest rank over prompts."""
+    items = poison(model, task, count)
+    with torch.no_grad():
+        scores = forward_pass(model, items).scores()
+    phrase = model.encode(f"<think> {Text().phrase}")
+    print("| token | median rank | smallest rank | median log-probability |")
+    print("|---|---|---|---|")
+    for position, token in enumerate(phrase):
+        ranks = [one.ranks[position] for one in scores]
+        logprob = median(one.logprobs[position] for one in scores)
+        print(
+            f"| `{model.decode([token])}` | {median(ranks):.0f} | {min(ranks)} | {logprob:.1f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
