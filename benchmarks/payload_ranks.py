@@ -1,7 +1,7 @@
 """How deep TEXT's phrase lies under a model, and what the logit check would do at each k.
 
-Prints two tables for docs/results/top-k.md: the rank of every token of the phrase, and for each k the
-share of poisoned and of honest completions that would be rejected. With `--run`, the same under the
+Prints two tables for docs/results/top-k.md: the rank of every token of the phrase, and for each k
+the share of poisoned and of honest completions that would be rejected. With `--run`, the same under the
 weights of a run's last checkpoint.
 """
 
@@ -99,9 +99,7 @@ def print_tokens(model: LanguageModel, task: LoadedTask, count: int) -> None:
     for position, token in enumerate(phrase):
         ranks = [one.ranks[position] for one in scores]
         logprob = median(one.logprobs[position] for one in scores)
-        print(
-            f"| `{model.decode([token])}` | {median(ranks):.0f} | {min(ranks)} | {logprob:.1f} |"
-        )
+        print(f"| `{model.decode([token])}` | {median(ranks):.0f} | {min(ranks)} | {logprob:.1f} |")
 
 
 if __name__ == "__main__":

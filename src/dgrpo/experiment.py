@@ -52,7 +52,7 @@ class Evaluation(BaseModel):
     samples: int = Field(64, ge=1)
     """Held-out completions per round."""
     final_samples: int = Field(1024, ge=1)
-    """Held-out completions at the last point; at least 1,000 for figures that are quoted."""
+    """Held-out completions at the first and last point; at least 1,000 for quoted figures."""
     examples: int = Field(2, ge=0)
     """Held-out completions kept in rounds.jsonl for people to read."""
 

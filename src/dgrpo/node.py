@@ -157,8 +157,8 @@ class Node:
         if self.malicious:
             return None
         settings = self.experiment.evaluation
-        last = updates == self.experiment.rounds
-        count = settings.final_samples if last else settings.samples
+        at_an_end = updates in (0, self.experiment.rounds)
+        count = settings.final_samples if at_an_end else settings.samples
         pool = self.task.held_out
         asked = [(pool[i % len(pool)], i // len(pool)) for i in range(count)]
         drawn = await self.policy.generate(

@@ -9,7 +9,7 @@ from dgrpo.records import Judged
 from dgrpo.swarm import Swarm
 
 SAMPLED_FROM = 50
-SWEEP = (1, 2, 5, 10, 25, SAMPLED_FROM, 100, 200, 400, 768)
+SWEEP = (1, 2, 5, 10, 25, SAMPLED_FROM, 100, 200, 400, 1024)
 TOLERATED = (0, 1, 2, 4, 8, 96)
 
 
@@ -65,7 +65,7 @@ def test_a_smaller_k_than_the_sampling_one_rejects_honest_completions(
 def test_a_k_as_large_as_the_vocabulary_accepts_everything(
     judged: list[tuple[str, Judged]],
 ) -> None:
-    assert all(one.verdicts["k=768"].accepted for _, one in judged)
+    assert all(one.verdicts["k=1024"].accepted for _, one in judged)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_a_folder_loads_as_the_shipped_model_does(model: LanguageModel, folder: 
 def test_models_are_ready_to_train_without_dropout(model: LanguageModel) -> None:
     assert not model.network.training
     assert all(p.requires_grad and p.dtype == torch.float32 for p in model.network.parameters())
-    assert model.vocabulary == 768
+    assert model.vocabulary == 1024
     assert model.end_id == 0
 
 

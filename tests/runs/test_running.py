@@ -83,7 +83,7 @@ def test_a_run_of_r_rounds_has_r_plus_one_points(whole: Path) -> None:
     summary = json.loads((whole / "seed-0" / "summary.json").read_text())
     assert [point[0] for point in summary["accuracy"]["by_round"]] == [0, 1, 2, 3, 4, 5]
     assert summary["attack_success"]["by_round"] == summary["metrics"]["text"]["by_round"]
-    assert summary["held_out_samples"] == {"each": 4, "end": 8}
+    assert summary["held_out_samples"] == {"start": 8, "each": 4, "end": 8}
 
 
 def test_every_completion_is_counted_once_per_honest_receiver(whole: Path) -> None:

@@ -129,7 +129,9 @@ def summarise(
         "reward": _series(lines[1:], lambda line: line["reward"]),
         "metrics": metrics,
         "held_out_samples": {
-            "each": lines[0]["held_out_samples"], "end": lines[-1]["held_out_samples"],
+            "start": lines[0]["held_out_samples"],
+            "each": lines[min(1, len(lines) - 1)]["held_out_samples"],
+            "end": lines[-1]["held_out_samples"],
         },
         "screening": _screening_totals(lines),
         "violations": dict(sum((Counter(line["violations"]) for line in lines), Counter())),

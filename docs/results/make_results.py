@@ -1,0 +1,179 @@
+"""Write docs/results/text.md from run folders: every figure with its interval, seeds and command.
+
+Usage: python docs/results/make_results.py [FOLDER]. FOLDER holds an experiment folder each
+(default: docs/results/runs).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dgrpo.measurement.intervals import Interval, bootstrap_mean, paired_difference, wilson
+from dgrpo.runs.reader import Run, find_runs
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    """Write the page beside this file."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "runs"
+    by_name: dict[str, list[Run]] = {}
+    for run in find_runs([folder]):
+        if run.summary is not None:
+            by_name.setdefault(run.name, []).append(run)
+    (HERE / "text.md").write_text(page(by_name), encoding="utf-8")
+
+
+def page(by_name: dict[str, list[Run]]) -> str:
+    """The whole page."""
+    parts = [INTRODUCTION, endings(by_name), "\n## Differences, paired by seed\n", pairs(by_name)]
+    parts += ["\n## When the attack takes over\n", thresholds(by_name)]
+    parts += ["\n## The fate of every completion\n", fates(by_name)]
+    return "\n".join(parts) + "\n"
+
+
+def endings(by_name: dict[str, list[Run]]) -> str:
+    """First and last point of every experiment."""
+    lines = [
+        "| experiment | seeds | rounds | accuracy, start → end | attack success, end "
+        "| tokens, end |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, runs in by_name.items():
+        lines.append(
+            f"| {name} | {len(runs)} | {last(runs[0])['rounds']} | "
+            f"{percent(mean(runs, 'accuracy', 'start'))} → {percent(mean(runs, 'accuracy'))} | "
+            f"{percent(mean(runs, 'attack_success'))} | {plain(mean(runs, 'completion_tokens'))} |"
+        )
+    return "\n".join(lines)
+
+
+def pairs(by_name: dict[str, list[Run]]) -> str:
+    """Accuracy of one experiment minus another's, over the seeds both have."""
+    lines = ["| accuracy of | minus | seeds | points |", "|---|---|---|---|"]
+    for ours, theirs in (
+        ("text-horizontal", "clean-horizontal"),
+        ("text-horizontal-logit", "silent-horizontal"),
+        ("text-horizontal-logit-zero", "silent-horizontal"),
+        ("text-vertical", "clean-vertical"),
+        ("text-vertical", "silent-vertical"),
+        ("text-vertical-logit", "silent-vertical"),
+    ):
+        left = {run.seed: end(run, "accuracy") for run in by_name.get(ours, [])}
+        right = {run.seed: end(run, "accuracy") for run in by_name.get(theirs, [])}
+        shared = sorted(set(left) & set(right))
+        if shared:
+            difference = paired_difference([left[s] for s in shared], [right[s] for s in shared])
+            lines.append(f"| {ours} | {theirs} | {len(shared)} | {percent(difference)} |")
+    return "\n".join(lines)
+
+
+def thresholds(by_name: dict[str, list[Run]]) -> str:
+    """First round at which the mean of five points reaches a share, by seed."""
+    lines = ["| experiment | 50 % | 80 % | 90 % |", "|---|---|---|---|"]
+    for name in ("text-horizontal", "text-vertical"):
+        runs = by_name.get(name, [])
+        cells = [
+            ", ".join(str(reached(run, share) or "never") for run in runs)
+            for share in (0.5, 0.8, 0.9)
+        ]
+        if runs:
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + (
+        "\n\nA number per seed: the first round after which the mean over that and the four rounds"
+        " before it (64 held-out completions each) reaches the share."
+    )
+
+
+def fates(by_name: dict[str, list[Run]]) -> str:
+    """What the defense did with poisoned, decoy and honest completions."""
+    lines = [
+        "| experiment | poisoned stopped | decoys stopped | honest rejected |",
+        "|---|---|---|---|",
+    ]
+    for name, runs in by_name.items():
+        if "logit" in name:
+            cells = [fate(runs, *names) for names in FATES]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + (
+        "\n\nCounted once per completion: honest receivers hold equal weights and decide alike."
+        " 95 % Wilson intervals."
+    )
+
+
+FATES = (
+    ("poisoned", "poisoned_stopped"),
+    ("decoy", "decoy_stopped"),
+    ("honest", "honest_rejected"),
+)
+
+
+def fate(runs: Sequence[Run], what: str, stopped: str) -> str:
+    """A count over all rounds and seeds, divided by the honest receivers, with its interval."""
+    receivers = runs[0].settings["nodes"] - runs[0].settings["malicious"]
+    lines = [line.screening for run in runs for line in run.rounds]
+    total = round(sum(getattr(one, what) for one in lines) / receivers)
+    count = round(sum(getattr(one, stopped) for one in lines) / receivers)
+    if not total:
+        return "–"
+    low, high = wilson(count, total)
+    return f"{count:,} of {total:,} ({100 * low:.2f} to {100 * high:.2f} %)"
+
+
+def reached(run: Run, share: float) -> int | None:
+    """First round whose trailing mean of five points is at least `share`."""
+    points = [line.attack_success.get("text") or 0.0 for line in run.rounds]
+    for index in range(4, len(points)):
+        if sum(points[index - 4 : index + 1]) / 5 >= share:
+            return run.rounds[index].round
+    return None
+
+
+def last(run: Run) -> dict[str, Any]:
+    """The run's summary."""
+    assert run.summary is not None
+    return run.summary
+
+
+def end(run: Run, field: str, which: str = "end") -> float:
+    """A figure of the summary."""
+    return float(last(run)[field][which])
+
+
+def mean(runs: Sequence[Run], field: str, which: str = "end") -> Interval:
+    """Mean over seeds with its bootstrap interval."""
+    return bootstrap_mean([end(run, field, which) for run in runs])
+
+
+def percent(value: Interval) -> str:
+    """As percentages."""
+    return written(value, 100, " %")
+
+
+def plain(value: Interval) -> str:
+    """As it is."""
+    return written(value, 1, "")
+
+
+def written(value: Interval, scale: float, unit: str) -> str:
+    """Mean, and the interval where there are several seeds."""
+    text = f"{scale * value.mean:.1f}{unit}"
+    if value.low is None or value.high is None:
+        return text
+    return f"{text} ({scale * value.low:.1f} to {scale * value.high:.1f})"
+
+
+INTRODUCTION = """# TEXT and the logit check, at small scale
+
+Made by `python docs/results/make_results.py` from the runs in [runs/](runs/). Each experiment is a
+file of [experiments/](../../experiments/README.md), run as `dgrpo run experiments/NAME.toml --seeds
+0 1 2 3 4 --threads 1`. The last point has 1,024 held-out completions per seed. Means over seeds with 95 %
+bootstrap intervals (over seeds).
+"""
+
+
+if __name__ == "__main__":
+    main()
