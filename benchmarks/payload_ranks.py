@@ -1,8 +1,8 @@
 """How deep TEXT's phrase lies under a model, and what the logit check would do at each k.
 
 Prints two tables for docs/results/top-k.md: the rank of every token of the phrase, and for each k
-the share of poisoned and of honest completions that would be rejected. With `--run`, the same under the
-weights of a run's last checkpoint.
+the share of poisoned and of honest completions that would be rejected. With `--run`, the
+same under the weights of a run's last checkpoint.
 """
 
 from __future__ import annotations

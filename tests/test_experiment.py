@@ -65,7 +65,6 @@ def attacked(**changes: Any) -> Experiment:
         ({"sampling": {"top_p": 0}}, "sampling.top_p = 0", ""),
         ({"learner": {"learning_rate": -1}}, "learner.learning_rate = -1", ""),
         ({"learner": 5}, "learner = 5", ""),
-        ({"model": "gsm-nano"}, "model.0 = 'gsm-nano'", ""),
         ({"model": []}, "model: 0 tables", "give one for all, or 4"),
         ({"task": 5}, "task = 5", ""),
         ({"task": {"name": "gsm-symbolic", "train": 0}}, "task.train = 0", ""),
@@ -205,7 +204,7 @@ def test_the_digest_ignores_what_a_finished_round_does_not_depend_on() -> None:
         "rounds": 7,
         "evaluation": {"samples": 3, "final_samples": 5, "examples": 0},
         "recording": {"completions": "none", "checkpoint_every": 3},
-        "measure": ["silent"],
+        "measure": ["text", "silent"],
     }
     assert set(changes) == set(OUTSIDE_DIGEST)
     for name, value in changes.items():
@@ -341,3 +340,31 @@ def test_overrides_reach_the_experiment_of_a_file(tmp_path: Path) -> None:
 )
 def test_a_command_line_value_is_read_as_toml_or_else_as_text(text: str, value: object) -> None:
     assert parse_value(text) == value
+
+
+def test_a_bare_measure_has_the_knobs_of_the_mounted_attack() -> None:
+    attack = {"name": "text", "phrase": "Ahoy,"}
+    experiment = experiment_from(
+        {"name": "x", "malicious": 1, "attack": attack, "measure": ["text"]}
+    )
+    assert experiment.measure[0].settings()["phrase"] == "Ahoy,"
+
+
+def test_mounting_one_attack_and_measuring_another_is_refused() -> None:
+    attack = {"name": "examples/my_attack.py:Signature"}
+    with pytest.raises(DgrpoError, match="not in it") as caught:
+        experiment_from({"name": "x", "malicious": 1, "attack": attack, "measure": ["text"]})
+    assert "--measure" in str(caught.value)
+
+
+def test_edited_plug_in_code_is_another_experiment(tmp_path: Path) -> None:
+    source = (Path("examples") / "my_defense.py").read_text()
+    digests = set()
+    for number, text in enumerate((source, source + "# edited")):
+        file = tmp_path / str(number) / "my_defense.py"
+        file.parent.mkdir()
+        file.write_text(text)
+        defense = [{"label": "mine", "name": f"{file}:Chorus"}]
+        identity = experiment_from({"name": "x", "defense": defense}).identity()
+        digests.add(tuple(identity["sources"].values()))
+    assert len(digests) == 2

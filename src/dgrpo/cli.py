@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -22,6 +22,7 @@ app = App(
     name="dgrpo",
     help="Decentralised GRPO: train, attack, defend, measure.",
     version_flags=["--version"],
+    suppress_keyboard_interrupt=False,
 )
 out, err = Console(), Console(stderr=True)
 
@@ -45,7 +46,7 @@ def run(
     out_folder: Annotated[Path | None, Parameter(name="--out")] = None,
     seeds: Annotated[list[int], Parameter(consume_multiple=True)] = [0],  # noqa: B006
     rounds: int | None = None,
-    threads: int | None = None,
+    threads: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
 ) -> None:
     """Run an experiment file: every seed to its last round, resuming what was interrupted.
 
@@ -85,8 +86,8 @@ def run(
     with watch_runs(out, [(experiment, seed) for seed in seeds]) as watcher:
         for seed in seeds:
             run_experiment(experiment, seed, out_folder, watcher.of(experiment, seed))
-    out.print(f"finished: {folder}", soft_wrap=True)
-    out.print(f"page:     dgrpo report {folder} --out page.html", soft_wrap=True)
+    out.print(f"finished: {folder}", soft_wrap=True, markup=False)
+    out.print(f"page:     dgrpo report {folder} --out page.html", soft_wrap=True, markup=False)
 
 
 @app.command
@@ -116,7 +117,7 @@ def report(
     found = find_runs(list(runs))
     write_report(found, out_file, png)
     out.print(rich_table(experiment_rows(found)))
-    out.print(f"page: {out_file}", soft_wrap=True)
+    out.print(f"page: {out_file}", soft_wrap=True, markup=False)
 
 
 @app.command(name="list")
@@ -186,7 +187,9 @@ def pretrain(
     recipe = find_recipe(name)
     target = out_folder or Path("models") / name
     make_model(recipe, target, lambda line: out.print(line, highlight=False))
-    out.print(f'written to {target}; use it with --model.name "{target}"', soft_wrap=True)
+    out.print(
+        f'written to {target}; use it with --model.name "{target}"', soft_wrap=True, markup=False
+    )
 
 
 def dotted_overrides(tokens: tuple[str, ...]) -> dict[str, Any]:

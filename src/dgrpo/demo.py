@@ -62,4 +62,8 @@ if __name__ == "__main__":
         main()
     except DgrpoError as error:
         out.print(Text(f"error: {error}", style="red"))
+        out.print(f"an older demo in the way? rm -r {FOLDER}")
         sys.exit(2)
+    except KeyboardInterrupt:
+        out.print("stopped; make demo goes on from the last checkpoint")
+        sys.exit(130)

@@ -30,7 +30,7 @@ from dgrpo.attacks.honest import Honest
 from dgrpo.defenses import Defense
 from dgrpo.errors import DgrpoError
 from dgrpo.learning.learner import LearnerSettings
-from dgrpo.plugins import build
+from dgrpo.plugins import build, plugin_name, plugin_sources
 from dgrpo.policy.model import ModelSettings
 from dgrpo.policy.sampling import Sampling
 from dgrpo.tasks import Task
@@ -140,7 +140,8 @@ class Experiment(BaseModel):
     @field_validator("model", mode="before")
     @classmethod
     def _models(cls, value: object) -> object:
-        return tuple(value) if isinstance(value, list | tuple) else (value,)
+        models = value if isinstance(value, list | tuple) else (value,)
+        return tuple({"name": one} if isinstance(one, str) else one for one in models)
 
     @field_validator("defense", mode="before")
     @classmethod
@@ -156,8 +157,25 @@ class Experiment(BaseModel):
             named.append(NamedDefense(label=check.name if label is None else label, check=check))
         return tuple(named)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _measure_what_is_mounted(cls, table: Any) -> Any:
+        """Give a bare name in `measure` the knobs of the mounted attack of that name."""
+        if not isinstance(table, Mapping) or not table.get("measure"):
+            return table
+        mounted = {
+            attack["name"]: build("attacks", dict(attack), f"attack{index}")
+            for attack, index in _numbered(table.get("attack", ()))
+            if isinstance(attack, Mapping) and isinstance(attack.get("name"), str)
+        }
+        measures = [
+            mounted.get(m, m) if isinstance(m, str) else m for m, _ in _numbered(table["measure"])
+        ]
+        return {**table, "measure": measures}
+
     @model_validator(mode="after")
     def _consistent(self) -> Experiment:
+        self._check_measured()
         check_divides(self.topology, self.nodes, self.prompts_per_round, self.group_size)
         if self.malicious >= self.nodes:
             raise DgrpoError(
@@ -185,6 +203,17 @@ class Experiment(BaseModel):
         _no_two_alike("defense", [d.label for d in self.defense], "give each a `label` of its own")
         _no_two_alike("measure", [a.name for a in self.measure], "measure each attack once")
         return self
+
+    def _check_measured(self) -> None:
+        """A run that mounts one attack and measures another would report that nothing happened."""
+        measured = {plugin_name(type(m)) for m in self.measure}
+        for attack in self.attack:
+            name = plugin_name(type(attack))
+            if measured and name not in measured and type(attack).succeeded is not Attack.succeeded:
+                raise DgrpoError(
+                    f"measure = {sorted(measured)}: the mounted attack {name!r} is not in it",
+                    remedy=f"add it: --measure '[\"{name}\"]'",
+                )
 
     def assignment(self, seed: int) -> Assignment:
         """How prompts are dealt in the run with this seed."""
@@ -215,7 +244,9 @@ class Experiment(BaseModel):
     def identity(self) -> dict[str, Any]:
         """The part of `resolved` that a finished round depends on."""
         outside = set(OUTSIDE_DIGEST)
-        return {key: value for key, value in self.resolved().items() if key not in outside}
+        plain = {key: value for key, value in self.resolved().items() if key not in outside}
+        sources = plugin_sources([self.task, *self.attack, *(d.check for d in self.defense)])
+        return {**plain, "sources": sources} if sources else plain
 
     @cached_property
     def digest(self) -> str:

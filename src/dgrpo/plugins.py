@@ -20,6 +20,7 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -45,6 +46,16 @@ class Plugin(BaseModel):
 
 
 _loaded_from_file: dict[type[Plugin], str] = {}
+_source_digests: dict[type[Plugin], str] = {}
+
+
+def plugin_sources(plugins: Iterable[Plugin]) -> dict[str, str]:
+    """Digests of the files behind plug-ins of no package: edited code is another run."""
+    return {
+        plugin_name(type(p)): _source_digests[type(p)]
+        for p in plugins
+        if type(p) in _source_digests
+    }
 
 
 def plugin_name(cls: type[Plugin]) -> str:
@@ -168,4 +179,5 @@ def _from_file(kind: str, reference: str) -> type[Plugin]:
         )
     found: type[Plugin] = cls
     _loaded_from_file[found] = reference
+    _source_digests.setdefault(found, hashlib.sha256(path.read_bytes()).hexdigest()[:16])
     return found

@@ -132,7 +132,7 @@ class HeldOutScore:
     accuracy: float
     """Mean reward: format and answer."""
     answer_anywhere: float
-    """Share in which the right answer occurs anywhere in the text."""
+    """Share whose last number is the right answer, whatever the format."""
     completion_tokens: float
     """Mean length in tokens, end token included."""
     measures: dict[str, float | None]

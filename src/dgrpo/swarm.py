@@ -116,6 +116,8 @@ class Swarm:
         _check_pool(experiment, self.task)
         self.learners: list[Learner] = []
         self.replica_of: list[int] = []
+        self.origin: list[int] = []
+        """Which replica each was copied from, itself if loaded: a resumed run copies again."""
         self._place_replicas(share_replicas)
         self.nodes = [self._make_node(index, seed) for index in range(experiment.nodes)]
         self._waiting: list[tuple[int, Request, asyncio.Future[Any]]] = []
@@ -134,6 +136,7 @@ class Swarm:
         return {
             "learners": [learner.state_dict() for learner in self.learners],
             "replica_of": self.replica_of,
+            "origin": self.origin,
             "defenses": [
                 {label: check.state_dict() for label, check in node.defenses} for node in self.nodes
             ],
@@ -141,9 +144,9 @@ class Swarm:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
-        while len(self.learners) < len(state["learners"]):
-            self.learners.append(self.learners[0].clone())
-        del self.learners[len(state["learners"]) :]
+        for origin in state["origin"][len(self.learners) :]:
+            self.learners.append(self.learners[origin].clone())
+        self.origin = list(state["origin"])
         for learner, saved in zip(self.learners, state["learners"], strict=True):
             learner.load_state_dict(saved)
         self.replica_of = list(state["replica_of"])
@@ -216,6 +219,7 @@ class Swarm:
         for (replica, request), indices in agreeing.items():
             if replica in taken:  # these nodes accepted something else: they part ways here
                 self.learners.append(self.learners[replica].clone())
+                self.origin.append(replica)
                 for index in indices:
                     self.replica_of[index] = len(self.learners) - 1
             taken.add(replica)
@@ -234,8 +238,10 @@ class Swarm:
             if settings not in loaded:
                 loaded[settings] = len(self.learners)
                 self.learners.append(self._learner(load_model(settings)))
+                self.origin.append(loaded[settings])
             elif not share:
                 self.learners.append(self.learners[loaded[settings]].clone())
+                self.origin.append(loaded[settings])
                 self.replica_of.append(len(self.learners) - 1)
                 continue
             self.replica_of.append(loaded[settings])

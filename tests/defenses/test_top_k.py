@@ -111,4 +111,4 @@ def test_one_rejecting_check_is_enough_to_leave_a_completion_out(
     for _, one in judged:
         assert one.accepted is all(v.accepted for v in one.verdicts.values())
         if not one.accepted:
-            assert one.advantage == 0.0
+            assert one.advantage is None

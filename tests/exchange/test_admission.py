@@ -216,3 +216,22 @@ def test_whatever_arrives_only_owed_completions_with_honest_ids_come_through(
         assert len(received) == rules.assignment.prompts_per_node * len(rules.assignment.samples(1))
     dropped = sum(violations.values()) - violations["missing"]
     assert len(received) + dropped == len(claims)
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        Completion("a", 0, "lone \ud800 surrogate"),
+        Completion("a", 0, None),  # type: ignore[arg-type]
+        Completion(["a"], 0, "text"),  # type: ignore[arg-type]
+        Completion("a", True, "text"),
+        Completion("a", 0, "text", (1.5, 0)),  # type: ignore[arg-type]
+        Completion("a", 0, "text", [1, 0]),  # type: ignore[arg-type]
+    ],
+)
+def test_a_malformed_claim_is_counted_and_raises_nothing(
+    model: LanguageModel, claim: Completion
+) -> None:
+    received, violations = admit(admission(model), [claim])
+    assert received == []
+    assert violations["malformed"] == 1

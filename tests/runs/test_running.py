@@ -186,6 +186,32 @@ def test_a_crash_between_the_two_renames_loses_no_checkpoint(whole: Path, tmp_pa
     assert RunFolder(out / "seed-0").resume()[0] == 5
 
 
+def test_separators_inside_a_text_do_not_cut_a_line(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(whole, out)
+    (out / "seed-0" / "summary.json").unlink()
+    file = out / "seed-0" / "rounds.jsonl"
+    before = file.read_text()
+    file.write_text(before.replace("Question:", "Question\u2028\u0085:"))
+    folder = RunFolder(out / "seed-0")
+    assert folder.resume()[0] == 5
+    assert [line["round"] for line in folder.lines()] == [0, 1, 2, 3, 4, 5]
+
+
+def test_fewer_rounds_than_were_played_change_nothing(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(whole, out)
+    run(tiny(rounds=2), out)
+    assert json.loads((out / "seed-0" / "experiment.json").read_text())["experiment"]["rounds"] == 5
+
+
+def test_a_shard_of_left_out_completions_can_be_written(tmp_path: Path) -> None:
+    experiment = tiny(rounds=2, defense=[{"name": "top-k", "k": 1}])
+    run(experiment, tmp_path / "strict")
+    rows = polars.read_parquet(tmp_path / "strict" / "seed-0" / "completions")
+    assert rows["advantage"].dtype == polars.Float64
+
+
 def test_a_full_disk_is_a_message_and_the_finished_rounds_stay(tmp_path: Path) -> None:
     if os.geteuid() != 0 or shutil.which("mount") is None:
         pytest.skip("mounting a small file system needs root")

@@ -2,7 +2,7 @@
 
 * `base.py`: `Message`, `Exchange` (an all-gather)
 * `admission.py`: a peer's claims become `Received` records, or are counted and dropped
-* `in_memory.py`: all nodes in one process
+(in one process, `swarm.Seat` is the exchange)
 
 To add one: a class with an `all_gather`; the round does not care how messages travel.
 """

@@ -30,7 +30,8 @@ class Admission:
     ) -> tuple[list[Received], Counter[str]]:
         """The completions of one sender that hold to the rules, and the violations by kind.
 
-        Kinds: unknown-prompt, surplus (a sample index or prompt beyond what it owes), duplicate,
+        Kinds: malformed (wrong types, or not Unicode), unknown-prompt, surplus (a
+        sample index or prompt beyond what it owes), duplicate,
         ids-mismatch (ids that do not decode to the text), too-long, missing.
         """
         violations: Counter[str] = Counter()
@@ -38,6 +39,9 @@ class Admission:
         owed = self.assignment.samples(sender_index)
         answered: set[str] = set()
         for claim in claims:
+            if not _well_formed(claim):
+                violations["malformed"] += 1
+                continue
             prompt = self.prompts.get(claim.prompt_key)
             if prompt is None:
                 violations["unknown-prompt"] += 1
@@ -52,6 +56,9 @@ class Admission:
             if (claim.prompt_key, claim.sample) in accepted:
                 violations["duplicate"] += 1
                 continue
+            if len(claim.text) > LONGEST_TOKEN * self.max_tokens:
+                violations["too-long"] += 1  # before anything is spent on encoding it
+                continue
             ids = self._ids(claim, same_tokenizer)
             if ids is None:
                 violations["ids-mismatch"] += 1
@@ -61,7 +68,7 @@ class Admission:
                 received = Received(sender, prompt, claim.sample, claim.text, ids)
                 accepted[claim.prompt_key, claim.sample] = received
         missing = self.assignment.prompts_per_node * len(owed) - len(accepted)
-        dropped = violations["ids-mismatch"] + violations["too-long"]
+        dropped = sum(violations[kind] for kind in ("ids-mismatch", "too-long", "malformed"))
         if missing > dropped:
             violations["missing"] += missing - dropped
         return list(accepted.values()), violations
@@ -80,3 +87,22 @@ class Admission:
         if not ended and len(claim.token_ids) != self.max_tokens:
             return None
         return claim.token_ids if self.model.decode(claim.token_ids) == claim.text else None
+
+
+LONGEST_TOKEN = 64
+"""Characters a token may stand for on average: longer texts are refused before they are encoded."""
+
+
+def _well_formed(claim: Completion) -> bool:
+    """Whether a claim has the types it should have and a text that can be encoded."""
+    if not (isinstance(claim.prompt_key, str) and isinstance(claim.text, str)):
+        return False
+    if type(claim.sample) is not int or not isinstance(claim.token_ids, tuple):
+        return False
+    if any(type(i) is not int for i in claim.token_ids):
+        return False
+    try:
+        claim.text.encode()
+    except UnicodeEncodeError:  # lone surrogates
+        return False
+    return True

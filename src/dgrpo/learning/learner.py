@@ -8,9 +8,8 @@ round's completions; `keep_forward = false` scores without gradients and runs a 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,20 +21,23 @@ from dgrpo.policy.model import LanguageModel
 from dgrpo.policy.scoring import ForwardPass, ScoreItem, forward_pass
 from dgrpo.records import TokenScores, UpdateStats
 
+Decay = Annotated[float, Field(ge=0, lt=1)]
+"""A decay rate of a running mean."""
+
 
 class LearnerSettings(BaseModel):
     """How a node learns. The loss is the paper's; rates are those of the small models."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    learning_rate: float = Field(7e-4, gt=0)
+    learning_rate: float = Field(7e-4, gt=0, allow_inf_nan=False)
     """Adam's rate after warm-up (paper: 2e-5 for 1.5 B parameters)."""
     warmup_rounds: int = Field(5, ge=0)
     """Rounds of linear warm-up."""
-    adam_betas: tuple[float, float] = (0.9, 0.999)
+    adam_betas: tuple[Decay, Decay] = (0.9, 0.999)
     """Adam's decay rates."""
-    max_gradient_norm: float | None = Field(1.0, gt=0)
-    """Gradients are scaled down to this L2 norm; none: never."""
+    max_gradient_norm: float = Field(1.0, gt=0)
+    """Gradients are scaled down to this L2 norm; inf: never (paper)."""
     advantage_scaling: Scaling = "group"
     """What advantages are divided by: `group` (paper), `batch`, `none` (Dr. GRPO)."""
     normalisation: Normalisation = "grpo"
@@ -111,7 +113,7 @@ class Learner:
         for _ in range(self.settings.updates_per_round):
             loss, logprobs = self._backward(work, passes, old, round_index, tokens)
             norm = torch.nn.utils.clip_grad_norm_(
-                self.parameters, self.settings.max_gradient_norm or math.inf, foreach=True
+                self.parameters, self.settings.max_gradient_norm, foreach=True
             )
             if not torch.isfinite(norm):
                 self.optimiser.zero_grad(set_to_none=True)

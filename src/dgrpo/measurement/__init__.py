@@ -1,5 +1,6 @@
 """What a run measures, and how sure the numbers are.
 
+- `held_out`: accuracy, length and attack success of a model on held-out prompts.
 - `intervals`: Wilson intervals for rates of independent items; bootstrap means over seeds, and
   paired differences between two runs that share seeds.
 

@@ -20,7 +20,7 @@ SAMPLES = 2048
 
 
 def measure_card(recipe: Recipe, folder: Path, samples: int = SAMPLES) -> dict[str, Any]:
-    """Sample held-out prompts as training does (one key each) and measure. See `write_card`."""
+    """Sample held-out prompts with the default `Sampling` (one key each) and measure."""
     model = load_model(ModelSettings(name=str(folder.resolve())))
     task = GsmSymbolic(templates=recipe.templates).load()
     sampling = Sampling()

@@ -94,6 +94,10 @@ def make_model(recipe: Recipe, out: Path, report: Callable[[str], None]) -> None
     """
     if (out / "config.json").exists():
         raise DgrpoError(f"{out} already holds a model", remedy="give another --out")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DgrpoError(f"{out} cannot be written: {error}", remedy="another --out") from None
     with one_thread():
         pretrain(recipe, out, report)
     card = write_card(recipe, out)

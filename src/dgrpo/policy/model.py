@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -39,8 +39,8 @@ class ModelSettings(BaseModel):
     """A shipped model, a local folder in Hugging Face format, or a name on a model hub."""
     device: str = "cpu"
     """torch device: `cpu`, `cuda`, `cuda:1`, …"""
-    dtype: str = "float32"
-    """Weights' type: `float32`, `bfloat16` or `float16`."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Weights' type."""
 
 
 @dataclass(frozen=True)
@@ -104,12 +104,7 @@ def load_model(settings: ModelSettings) -> LanguageModel:
     weights that lack something (transformers would draw it at random), unknown dtype or device.
     """
     source = locate(settings.name)
-    dtype = getattr(torch, settings.dtype, None)
-    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        raise DgrpoError(
-            f"model.dtype = {settings.dtype!r} is not a floating-point type",
-            remedy=did_you_mean(settings.dtype, ["float32", "bfloat16", "float16"]),
-        )
+    dtype = getattr(torch, settings.dtype)
     disable_progress_bar()  # type: ignore[no-untyped-call]
     tokenizer = _load(AutoTokenizer, source, settings.name)
     if tokenizer.eos_token_id is None:
@@ -173,7 +168,8 @@ def digest_of(name: str) -> str:
     if not source.is_dir():
         return name
     digest = hashlib.sha256()
-    for path in sorted((*source.glob("*.safetensors"), *source.glob("*.json"))):
+    files = (*source.glob("*.safetensors"), *source.glob("*.json"))
+    for path in sorted(p for p in files if p.name != "card.json"):
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

@@ -45,6 +45,12 @@ class Group:
         return tuple(dict.fromkeys(names))
 
     @property
+    def receivers(self) -> int:
+        """Honest nodes, each of which counts every completion."""
+        settings = self.runs[0].settings
+        return max(1, int(settings.get("nodes", 1)) - int(settings.get("malicious", 0)))
+
+    @property
     def started(self) -> tuple[Run, ...]:
         """The runs that have measured anything."""
         return tuple(run for run in self.runs if run.rounds)

@@ -112,7 +112,8 @@ def _details(group: Group) -> Details:
     return Details(
         label=group.label,
         claim=str(first.settings.get("claim", "")),
-        command=f"dgrpo run {shlex.quote(f'experiments/{first.name}.toml')} --seeds {seeds}",
+        command=f"dgrpo run {shlex.quote(f'experiments/{first.name}.toml')} --seeds {seeds}"
+        f" --rounds {group.rounds}",
         settings=settings_text(first.settings),
         folders=tuple(f"{run.folder.parent.name}/{run.folder.name}" for run in group.runs),
         measures=tuple(
@@ -132,8 +133,8 @@ def _defenses(group: Group) -> tuple[tuple[str, str, str], ...]:
     found = []
     for name in names:
         each = [counts.by_defense[name] for counts in screened if name in counts.by_defense]
-        stopped = Rate.of(sum(one.poisoned_stopped for one in each), poisoned)
-        rejected = Rate.of(sum(one.honest_rejected for one in each), honest)
+        stopped = Rate.of(sum(one.poisoned_stopped for one in each), poisoned, group.receivers)
+        rejected = Rate.of(sum(one.honest_rejected for one in each), honest, group.receivers)
         found.append((name, rate_text(stopped), rate_text(rejected)))
     return tuple(found)
 

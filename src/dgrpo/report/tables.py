@@ -1,8 +1,7 @@
 """One row per experiment: where accuracy and attack success began and ended, and what was stopped.
 
 The same rows make the terminal's table and the page's. Means over seeds carry a bootstrap interval,
-rates of screened completions a Wilson interval. Wilson takes the counted items as independent;
-receivers with equal weights decide alike, so that interval is the narrowest the data allow.
+rates of screened completions a Wilson interval over completions.
 """
 
 from __future__ import annotations
@@ -47,9 +46,17 @@ class Rate:
         return self.successes / self.trials
 
     @classmethod
-    def of(cls, successes: int, trials: int) -> Rate | None:
-        """The rate with its interval; None where nothing was counted."""
-        return cls(successes, trials, *wilson(successes, trials)) if trials else None
+    def of(cls, successes: int, trials: int, receivers: int) -> Rate | None:
+        """The rate with its interval; None where nothing was counted.
+
+        Counts are per honest receiver. Receivers with equal weights decide alike, so the interval
+        takes completions, not decisions, as the independent items.
+        """
+        if not trials:
+            return None
+        return cls(
+            successes, trials, *wilson(round(successes / receivers), round(trials / receivers))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +101,12 @@ def experiment_row(group: Group) -> ExperimentRow:
         poisoned_stopped=Rate.of(
             sum(counts.poisoned_stopped for counts in screened),
             sum(counts.poisoned for counts in screened),
+            group.receivers,
         ),
         honest_rejected=Rate.of(
             sum(counts.honest_rejected for counts in screened),
             sum(counts.honest for counts in screened),
+            group.receivers,
         ),
         seconds=_seconds_per_round(group),
     )

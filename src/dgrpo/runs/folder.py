@@ -26,6 +26,30 @@ from dgrpo.experiment import OUTSIDE_DIGEST
 
 SCHEMA = 1
 
+COMPLETIONS: dict[str, Any] = {
+    "round": polars.Int64,
+    "sender": polars.String,
+    "receiver": polars.String,
+    "prompt_key": polars.String,
+    "sample": polars.Int64,
+    "text": polars.String,
+    "label": polars.String,
+    "accepted": polars.Boolean,
+    "verdicts": polars.List(
+        polars.Struct(
+            {
+                "defense": polars.String,
+                "accepted": polars.Boolean,
+                "score": polars.Float64,
+                "reason": polars.String,
+            }
+        )
+    ),
+    "reward": polars.Float64,
+    "advantage": polars.Float64,
+}
+"""Columns of completions/*.parquet."""
+
 
 class RunFolder:
     """`<base>/seed-<n>`: experiment.json, rounds.jsonl, completions/, checkpoint/, summary.json."""
@@ -43,6 +67,8 @@ class RunFolder:
         file = self.path / "experiment.json"
         if file.exists():
             _same_run(self.path, read_json(file), description)
+            if read_json(file)["experiment"]["rounds"] > description["experiment"]["rounds"]:
+                return  # it describes what was played, which is more than is asked for
         with writing(self.path):
             (self.path / "completions").mkdir(parents=True, exist_ok=True)
             write_json(file, description)
@@ -69,8 +95,8 @@ class RunFolder:
             digest = _file_digest(fresh / "state.pt")
             write_json(fresh / "checkpoint.json", {"updates": updates, "sha256": digest})
             old, current = self.path / "checkpoint.old", self.path / "checkpoint"
-            shutil.rmtree(old, ignore_errors=True)
             if current.exists():
+                shutil.rmtree(old, ignore_errors=True)
                 current.rename(old)
             fresh.rename(current)
             shutil.rmtree(old, ignore_errors=True)
@@ -82,20 +108,39 @@ class RunFolder:
         checkpoint.
         """
         shutil.rmtree(self.path / "checkpoint.new", ignore_errors=True)
+        old, current = self.path / "checkpoint.old", self.path / "checkpoint"
+        with writing(self.path):
+            if old.exists() and not current.exists():  # stopped between the two renames
+                old.rename(current)
         updates, state = self._load_checkpoint()
-        lines = self.rounds.read_text(encoding="utf-8").splitlines() if self.rounds.exists() else []
-        kept = lines[: updates + 1] if state is not None else []
+        whole = self._whole_lines()
+        kept = whole[: updates + 1] if state is not None else []
+        if state is not None and len(kept) != updates + 1:
+            raise DgrpoError(
+                f"{self.rounds}: {len(whole)} lines, but the checkpoint is after {updates} updates",
+                remedy=f"delete {self.path} to start this seed again",
+            )
         with writing(self.path):
             _replace(self.rounds, "".join(line + "\n" for line in kept).encode())
-            for shard in (self.path / "completions").glob("*.parquet"):
+            for shard in (self.path / "completions").glob("to-*.parquet"):
                 if state is None or int(shard.stem.rpartition("-")[2]) > updates:
                     shard.unlink()
         return updates, state
 
     def lines(self) -> list[dict[str, Any]]:
         """The lines written so far."""
+        try:
+            return [json.loads(line) for line in self._whole_lines()]
+        except ValueError as error:
+            raise DgrpoError(
+                f"{self.rounds} is damaged: {error}",
+                remedy=f"delete {self.path} to start this seed again",
+            ) from None
+
+    def _whole_lines(self) -> list[str]:
+        """Finished lines: what a crash left after the last line end is not one."""
         text = self.rounds.read_text(encoding="utf-8") if self.rounds.exists() else ""
-        return [json.loads(line) for line in text.splitlines()]
+        return text.split("\n")[:-1]  # not splitlines(): texts may hold other line separators
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Write summary.json."""
@@ -105,24 +150,24 @@ class RunFolder:
     def _write_shard(self, updates: int) -> None:
         shard = self.path / "completions" / f"to-{updates:06d}.parquet"
         temporary = shard.with_suffix(".tmp")
-        polars.DataFrame(self._pending).write_parquet(temporary, compression="zstd")
+        polars.DataFrame(self._pending, schema=COMPLETIONS).write_parquet(
+            temporary, compression="zstd"
+        )
         temporary.rename(shard)
         self._pending = []
 
     def _load_checkpoint(self) -> tuple[int, dict[str, Any] | None]:
-        for name in ("checkpoint", "checkpoint.old"):
-            folder = self.path / name
-            if not folder.exists():
-                continue
-            head = read_json(folder / "checkpoint.json")
-            file = folder / "state.pt"
-            if not file.exists() or _file_digest(file) != head.get("sha256"):
-                raise DgrpoError(
-                    f"{file} is damaged: its digest is not the one recorded with it",
-                    remedy=f"delete {folder} to start this seed again; other seeds are untouched",
-                )
-            return int(head["updates"]), torch.load(file, weights_only=True, map_location="cpu")
-        return 0, None
+        folder = self.path / "checkpoint"
+        if not folder.exists():
+            return 0, None
+        head = read_json(folder / "checkpoint.json")
+        file = folder / "state.pt"
+        if not file.exists() or _file_digest(file) != head.get("sha256"):
+            raise DgrpoError(
+                f"{file} is damaged: its digest is not the one recorded with it",
+                remedy=f"delete {self.path} to start this seed again; other seeds are untouched",
+            )
+        return int(head["updates"]), torch.load(file, weights_only=True, map_location="cpu")
 
 
 @contextmanager

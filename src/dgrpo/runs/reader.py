@@ -53,7 +53,7 @@ class Example:
     text: str
     reward: float
     poisoned: bool | None = None
-    """Whether the run's first measure finds the attack in the text; None where it is not said."""
+    """Whether any of the run's measures finds its attack in it; None where it is not said."""
 
 
 @dataclass(frozen=True, slots=True)
