@@ -6,7 +6,6 @@ Mount it instead of the attack of an experiment file, and measure it instead of 
         --attack.name examples/my_attack.py:Signature \
         --measure '["examples/my_attack.py:Signature"]'
 
-From none of the honest completions the signature spreads to 87 % of them in 60 rounds (seed 0).
 To see it stopped, add `--defense '["examples/my_defense.py:Chorus"]'`. Nothing is registered
 anywhere: `dgrpo show examples/my_attack.py:Signature` finds the class and lists its knobs.
 """

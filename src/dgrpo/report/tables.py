@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -201,11 +202,25 @@ COLUMNS: dict[str, Callable[[ExperimentRow], str]] = {
 """Heading → what a cell says, for the terminal and the page."""
 
 
+PAGE_ONLY = ("Seeds", "Rounds", "Completion tokens")
+"""Columns left to the page, so that the terminal's table fits 80 characters."""
+
+
 def rich_table(rows: Sequence[ExperimentRow]) -> Table:
     """The rows as a table for the terminal; no text in it is taken for markup."""
-    table = Table(caption="start → end; in brackets: 95 % interval", caption_justify="left")
-    for heading in COLUMNS:
-        table.add_column(heading, justify="left" if heading == "Experiment" else "right")
+    table = Table(
+        caption="start → end; in brackets: 95 % interval",
+        caption_justify="left",
+        box=box.SIMPLE,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    columns = {h: cell for h, cell in COLUMNS.items() if h not in PAGE_ONLY}
+    for heading in columns:
+        name = heading == "Experiment"
+        table.add_column(
+            heading, justify="left" if name else "right", no_wrap=name, overflow="fold"
+        )
     for row in rows:
-        table.add_row(*(Text(cell(row)) for cell in COLUMNS.values()))
+        table.add_row(*(Text(cell(row)) for cell in columns.values()))
     return table
