@@ -50,10 +50,10 @@ def measure_card(recipe: Recipe, folder: Path, samples: int = SAMPLES) -> dict[s
     }
 
 
-def write_card(recipe: Recipe, folder: Path) -> dict[str, Any]:
+def write_card(recipe: Recipe, folder: Path, samples: int = SAMPLES) -> dict[str, Any]:
     """Measure and write `card.json`; shares come with 95 % Wilson intervals."""
     (folder / "card.json").unlink(missing_ok=True)
-    card = measure_card(recipe, folder)
+    card = measure_card(recipe, folder, samples)
     text = json.dumps(card, indent=1, ensure_ascii=False) + "\n"
     (folder / "card.json").write_text(text, encoding="utf-8")
     return card

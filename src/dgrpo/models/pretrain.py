@@ -20,7 +20,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from dgrpo.errors import DgrpoError
-from dgrpo.models.card import write_card
+from dgrpo.models.card import SAMPLES, write_card
 from dgrpo.models.corpus import answered_problems
 from dgrpo.models.recipe import Recipe
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic, word_problems
@@ -87,7 +87,9 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Qwen2ForC
     )
 
 
-def make_model(recipe: Recipe, out: Path, report: Callable[[str], None]) -> None:
+def make_model(
+    recipe: Recipe, out: Path, report: Callable[[str], None], card_samples: int = SAMPLES
+) -> None:
     """Run the recipe into `out`, then measure its card there.
 
     Raises DgrpoError if `out` already holds a model.
@@ -100,7 +102,7 @@ def make_model(recipe: Recipe, out: Path, report: Callable[[str], None]) -> None
         raise DgrpoError(f"{out} cannot be written: {error}", remedy="another --out") from None
     with one_thread():
         pretrain(recipe, out, report)
-    card = write_card(recipe, out)
+    card = write_card(recipe, out, card_samples)
     for name in ("accuracy", "answer_anywhere", "format"):
         figures = card[name]
         low, high = 100 * figures["low"], 100 * figures["high"]
