@@ -1,5 +1,6 @@
 # make demo · make test · make check · make docs · make bench
-# Everything is installed into .venv; PYTHON chooses the interpreter (3.11 to 3.13).
+# Everything is installed into .venv; PYTHON chooses the interpreter (3.11 to 3.13), TORCH_INDEX
+# another package index for torch (PyTorch has one of CPU builds, which are far smaller).
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -37,7 +38,7 @@ bench: .venv/installed-dev  ## ratios to TRL, in one run
 
 .venv/installed: pyproject.toml constraints.txt | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt torch==$$(sed -n 's/^torch==//p' constraints.txt)
+	$(BIN)/python -m pip install --quiet -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==$$(sed -n 's/^torch==//p' constraints.txt)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
 	touch $@
 
