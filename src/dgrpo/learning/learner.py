@@ -100,7 +100,7 @@ class Learner:
         """
         kept, self._kept = self._kept, None
         passes = kept[1] if kept is not None and kept[0] == tuple(items) else None
-        work = [(i, a) for i, a in zip(items, advantages, strict=True)]
+        work = list(zip(items, advantages, strict=True))
         tokens = sum(len(item.token_ids) for item, a in work if a is not None)
         if passes is None:
             # nothing flows through an item that is left out, or without KL through advantage 0
@@ -109,6 +109,7 @@ class Learner:
             return UpdateStats(loss=0.0, gradient_norm=0.0, tokens=0)
         self._set_rate(round_index)
         old: list[torch.Tensor] | None = None
+        taught = sum(len(item.token_ids) for item, a in work if a)
         first: UpdateStats | None = None
         for _ in range(self.settings.updates_per_round):
             loss, logprobs = self._backward(work, passes, old, round_index, tokens)
@@ -120,7 +121,6 @@ class Learner:
                 raise DgrpoError(_not_finite("gradient", "the sum over groups", round_index))
             self.optimiser.step()
             self.optimiser.zero_grad(set_to_none=True)
-            taught = sum(len(item.token_ids) for item, a in work if a)
             first = first or UpdateStats(loss=loss, gradient_norm=float(norm), tokens=taught)
             passes, old = None, old if old is not None else logprobs
         assert first is not None

@@ -66,8 +66,9 @@ class RunFolder:
         """
         file = self.path / "experiment.json"
         if file.exists():
-            _same_run(self.path, read_json(file), description)
-            if read_json(file)["experiment"]["rounds"] > description["experiment"]["rounds"]:
+            held = read_json(file)
+            _same_run(self.path, held, description)
+            if held["experiment"]["rounds"] > description["experiment"]["rounds"]:
                 return  # it describes what was played, which is more than is asked for
         with writing(self.path):
             (self.path / "completions").mkdir(parents=True, exist_ok=True)
@@ -92,7 +93,7 @@ class RunFolder:
             packed = io.BytesIO()  # torch.save to a file hides a full disk behind other errors
             torch.save(state, packed)
             (fresh / "state.pt").write_bytes(packed.getbuffer())
-            digest = _file_digest(fresh / "state.pt")
+            digest = hashlib.sha256(packed.getbuffer()).hexdigest()
             write_json(fresh / "checkpoint.json", {"updates": updates, "sha256": digest})
             old, current = self.path / "checkpoint.old", self.path / "checkpoint"
             if current.exists():
