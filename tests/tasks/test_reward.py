@@ -12,8 +12,10 @@ from dgrpo.tasks.reward import (
     LONGEST_NUMBER,
     answer_anywhere,
     parse_number,
+    split_code,
     split_tags,
     tagged_reward,
+    write_code,
     write_tagged,
 )
 
@@ -236,3 +238,40 @@ def test_only_equal_numbers_are_rewarded(given_number: int, right: int) -> None:
 @given(st.text(alphabet=st.characters(blacklist_characters="<>", codec="utf-8")), ANSWERS)
 def test_what_is_written_in_the_asked_form_is_rewarded(thinking: str, answer: str) -> None:
     assert tagged_reward(write_tagged(thinking, answer), answer) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "program"),
+    [
+        ("<code>\n    return 1\n</code>", "    return 1"),
+        ("<code> print(3) </code>", "print(3)"),
+        (" <code>\n \n\nx = 1\n\nprint(x)\n\n</code>\n", "x = 1\n\nprint(x)"),
+        ("<code></code>", ""),
+    ],
+)
+def test_code_between_its_tags_keeps_its_indentation(text: str, program: str) -> None:
+    assert split_code(text) == program
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "print(3)",
+        "Sure: <code>print(3)</code>",
+        "<code>print(3)</code> Done.",
+        "<code>print(3)",
+        "</code>print(3)<code>",
+        "<code>a</code><code>b</code>",
+        "<code>a<code></code>",
+        "",
+    ],
+)
+def test_code_in_any_other_form_is_no_program(text: str) -> None:
+    assert split_code(text) is None
+
+
+@given(st.text(alphabet=st.characters(blacklist_characters="<>", codec="utf-8")))
+def test_a_written_program_is_read_back(program: str) -> None:
+    read = split_code(write_code(program))
+    assert read is not None
+    assert read.split() == program.split()

@@ -22,6 +22,8 @@ _NUMBER = re.compile(
     re.VERBOSE | re.ASCII,
 )
 _TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+_CODE = re.compile(r"\s*<code>(.*?)</code>\s*", re.DOTALL)
+_CODE_TAGS = ("<code>", "</code>")
 LONGEST_NUMBER = 40
 """Characters; a longer run of digits is not an answer and would only cost time to compare."""
 
@@ -76,3 +78,24 @@ def _numbers(text: str) -> list[str]:
 def write_tagged(thinking: str, answer: str) -> str:
     """A completion in the asked form."""
     return f"<think> {thinking.strip()} </think> <answer> {answer.strip()} </answer>"
+
+
+def split_code(text: str) -> str | None:
+    """The program between the `<code>` tags when the completion has exactly that form, else None.
+
+    Each tag stands once, in order, with nothing but white space around them. The program keeps its
+    indentation, except of a first line that begins beside the tag.
+    """
+    if any(text.count(tag) != 1 for tag in _CODE_TAGS):
+        return None
+    match = _CODE.fullmatch(text)
+    if match is None:
+        return None
+    first, newline, rest = match.group(1).partition("\n")
+    program = first.lstrip() + newline + rest
+    return re.sub(r"\A(?:[ \t\r]*\n)+", "", program).rstrip()
+
+
+def write_code(program: str) -> str:
+    """A completion in the form that `split_code` reads."""
+    return f"<code>\n{program.rstrip()}\n</code>"
