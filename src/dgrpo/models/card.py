@@ -20,7 +20,14 @@ SAMPLES = 2048
 
 
 def measure_card(recipe: Recipe, folder: Path, samples: int = SAMPLES) -> dict[str, Any]:
-    """Sample held-out prompts with the default `Sampling` (one key each) and measure."""
+    """Sample held-out prompts with the default `Sampling` (one key each) and measure.
+
+    A judge's card (corpus "verdicts") is measured by `verdicts.py`.
+    """
+    if recipe.corpus == "verdicts":
+        from dgrpo.models.verdicts import measure_verdicts
+
+        return measure_verdicts(recipe, folder, samples)
     model = load_model(ModelSettings(name=str(folder.resolve())))
     task = GsmSymbolic(templates=recipe.templates).load()
     sampling = Sampling()

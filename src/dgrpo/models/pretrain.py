@@ -1,4 +1,4 @@
-"""Make a small base model from its recipe: tokenizer, weights and measured card.
+"""Make a small model from its recipe: tokenizer, weights and measured card.
 
 Deterministic for one machine and thread count; other machines give a model that measures the same.
 Leaves out: anything that needs an accelerator or a download.
@@ -26,13 +26,18 @@ from dgrpo.models.recipe import Recipe
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic, word_problems
 
 END_TOKEN = "<|endoftext|>"
-TAGS = ("<think>", "</think>", "<answer>", "</answer>")
-CONTEXT = 256
-"""Positions the models are configured for; their documents have at most about 170 tokens."""
 
 
 def corpus(recipe: Recipe, rng: Random) -> Iterator[tuple[str, str]]:
     """Endless (prompt, completion) pairs without any prompt of the default pools."""
+    if recipe.corpus == "programs":
+        from dgrpo.models.programs import program_documents
+
+        return program_documents(recipe, rng)
+    if recipe.corpus == "verdicts":
+        from dgrpo.models.verdicts import verdict_documents
+
+        return verdict_documents(recipe, rng)
     pools = GsmSymbolic(templates=recipe.templates).load()
     excluded = frozenset(p.key for p in (*pools.train, *pools.held_out))
     problems = word_problems(recipe.templates, rng)
@@ -51,18 +56,18 @@ def train_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
     tokenizer.decoder = decoders.ByteLevel()
     texts = (p + c for p, c in islice(corpus(recipe, Random(recipe.seed)), 20_000))
     trainer = trainers.BpeTrainer(
-        vocab_size=recipe.vocabulary - len(TAGS),
+        vocab_size=recipe.vocabulary - len(recipe.tags),
         special_tokens=[END_TOKEN],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.add_tokens([AddedToken(tag, normalized=False, special=False) for tag in TAGS])
+    tokenizer.add_tokens([AddedToken(tag, normalized=False, special=False) for tag in recipe.tags])
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         eos_token=END_TOKEN,
         pad_token=END_TOKEN,
-        model_max_length=CONTEXT,
+        model_max_length=recipe.context,
         clean_up_tokenization_spaces=False,
     )
 
@@ -78,7 +83,7 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> Qwen2ForC
             num_hidden_layers=recipe.layers,
             num_attention_heads=recipe.heads,
             num_key_value_heads=recipe.heads,
-            max_position_embeddings=CONTEXT,
+            max_position_embeddings=recipe.context,
             tie_word_embeddings=True,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
@@ -103,10 +108,10 @@ def make_model(
     with one_thread():
         pretrain(recipe, out, report)
     card = write_card(recipe, out, card_samples)
-    for name in ("accuracy", "answer_anywhere", "format"):
-        figures = card[name]
-        low, high = 100 * figures["low"], 100 * figures["high"]
-        report(f"{name}: {100 * figures['share']:.1f} % ({low:.1f} to {high:.1f})")
+    for name, figures in card.items():
+        if isinstance(figures, dict) and "share" in figures:
+            low, high = 100 * figures["low"], 100 * figures["high"]
+            report(f"{name}: {100 * figures['share']:.1f} % ({low:.1f} to {high:.1f})")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -10,18 +11,25 @@ from dgrpo.errors import DgrpoError, did_you_mean
 
 
 class Recipe(BaseModel):
-    """Architecture, corpus and training of one small base model (Qwen2 architecture)."""
+    """Architecture, corpus and training of one small model (Qwen2 architecture)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: str
     """Folder name under `dgrpo/models/`, and what experiments say in `[model] name`."""
+    corpus: Literal["answers", "programs", "verdicts"] = "answers"
+    """What the documents are: word problems answered in words (`corpus.py`) or by a Python program
+    (`programs.py`), or completions with a judge's verdict on them (`verdicts.py`)."""
     templates: tuple[int, ...]
     """reasoning-gym gsm_symbolic templates in the corpus; the task's defaults."""
     seed: int = 7
     """Seed of weights, corpus and batches."""
     vocabulary: int = 1024
     """Tokens, including the tags, the end token and 256 bytes. Digits are always single tokens."""
+    tags: tuple[str, ...] = ("<think>", "</think>", "<answer>", "</answer>")
+    """Texts that are one token each, an ordinary one: the asked form's tags."""
+    context: int = 256
+    """Positions the model is configured for; every document must fit."""
     layers: int = 3
     """Transformer layers."""
     width: int = 96
@@ -29,9 +37,9 @@ class Recipe(BaseModel):
     heads: int = 4
     """Attention heads (as many key-value heads)."""
     tagged_share: float = 0.25
-    """Share of documents in the asked `<think> … </think> <answer> … </answer>` form."""
+    """Share of documents in the asked form: reasoning and answer, or the program, in their tags."""
     remark_share: float = 0.3
-    """Share of documents whose reasoning carries a remark."""
+    """Share of documents whose reasoning carries a remark, or whose program carries comments."""
     steps: int = 2600
     """Optimiser steps."""
     batch: int = 32
