@@ -1,0 +1,9 @@
+"""Asking a language model whether a completion is fit to learn from.
+
+* `prompts.py`: what a judge is asked, with the completion fenced in
+* `verdicts.py`: reading a decision from what a judge wrote, or from yes/no log-odds
+
+The defenses `judge` and `self-judge` are built from these. To add a form of prompt: a new `Style`
+in `prompts.py`; the shipped judge is trained on what "brief" returns, so that one must not change
+without training it again.
+"""
