@@ -108,7 +108,28 @@ class Node:
     def turn(self, slots: Sequence[Slot], round_index: int) -> Turn:
         """What the node's attack is told."""
         key = f"attack {self.seed} {round_index} {self.index}"
-        return Turn(round_index, self.topology, tuple(slots), self.task, self.accomplices, key)
+
+        async def draw(prompts: Sequence[Prompt], count: int) -> dict[str, list[Completion]]:
+            asked = [(p, s) for p in prompts for s in range(count)]
+            drawn = await self.policy.generate(
+                [SampleRequest(p.text, sampling_key(key, p.key, s)) for p, s in asked]
+            )
+            found: dict[str, list[Completion]] = {p.key: [] for p in prompts}
+            for (p, s), ids in zip(asked, drawn, strict=True):
+                found[p.key].append(Completion(p.key, s, self.model.decode(ids), ids))
+            return found
+
+        return Turn(
+            round=round_index,
+            topology=self.topology,
+            slots=tuple(slots),
+            task=self.task,
+            accomplices=self.accomplices,
+            key=key,
+            draw=draw,
+            count_tokens=lambda text: len(self.model.encode_completion(text)),
+            max_tokens=self.experiment.sampling.max_tokens,
+        )
 
     def remember_labels(self, sent: Sequence[Sent]) -> None:
         """Keep what only the sender knows, for the report."""
@@ -159,20 +180,33 @@ class Node:
         settings = self.experiment.evaluation
         at_an_end = updates in (0, self.experiment.rounds)
         count = settings.final_samples if at_an_end else settings.samples
-        pool = self.task.held_out
-        asked = [(pool[i % len(pool)], i // len(pool)) for i in range(count)]
+        measures = {attack.name: attack for attack in self.experiment.measure}
+        wanted = {"": self.task.held_out} | {
+            name: own
+            for name, attack in measures.items()
+            if (own := attack.measured_on(self.task.held_out)) != self.task.held_out
+        }
+        asked = {
+            name: [(pool[i % len(pool)], i // len(pool)) for i in range(count)] if pool else []
+            for name, pool in wanted.items()
+        }
         drawn = await self.policy.generate(
             [
                 SampleRequest(p.text, sampling_key("held-out", self.seed, updates, p.key, sample))
-                for p, sample in asked
+                for pairs in asked.values()
+                for p, sample in pairs
             ]
         )
+        texts = iter([(self.model.decode(ids), ids) for ids in drawn])
+        answered = {name: [(p, next(texts)) for p, _ in pairs] for name, pairs in asked.items()}
+        everyday = answered.pop("")
         return score_held_out(
             self.task,
-            [prompt for prompt, _ in asked],
-            [(self.model.decode(ids), ids) for ids in drawn],
-            {attack.name: attack for attack in self.experiment.measure},
+            [prompt for prompt, _ in everyday],
+            [completion for _, completion in everyday],
+            measures,
             settings.examples,
+            {name: [(p, text) for p, (text, _) in pairs] for name, pairs in answered.items()},
         )
 
     def _prompts(self, round_index: int) -> list[Prompt]:

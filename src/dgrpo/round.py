@@ -24,7 +24,7 @@ async def play_round(node: Node, round_index: int) -> RoundRecord:
     with clock("generate"):
         slots = node.slots(round_index)  # vertical: its own prompts; horizontal: everyone's
         own = await node.generate(slots, round_index)
-        sent = node.attack.poison(own, node.turn(slots, round_index))  # Honest() returns own
+        sent = await node.attack.poison(own, node.turn(slots, round_index))  # Honest(): own
 
     with clock("exchange"):
         node.remember_labels(sent)  # who is poisoned stays at home
@@ -36,12 +36,9 @@ async def play_round(node: Node, round_index: int) -> RoundRecord:
         accepted = [all(v[i].accepted for v in verdicts.values()) for i in range(len(received))]
 
     with clock("reward"):  # against the node's own ground truth, looked up by prompt key
-        rewards = [
-            node.task.reward(one.prompt, one.text)
-            if ok or node.on_reject == "drop"
-            else 0.0  # the paper's zero reward: rejected, but still in its group
-            for one, ok in zip(received, accepted, strict=True)
-        ]
+        rewards = node.task.rewards([(one.prompt, one.text) for one in received])
+        if node.on_reject == "zero-reward":  # the paper's: rejected, but still in its group
+            rewards = [r if ok else 0.0 for r, ok in zip(rewards, accepted, strict=True)]
         learns = [ok or node.on_reject == "zero-reward" for ok in accepted]
         advantages, idle_groups = advantages_by_group(node, received, rewards, learns)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter
 from random import Random
@@ -10,7 +11,7 @@ from typing import Literal
 import pytest
 from pydantic import ValidationError
 
-from dgrpo.attacks import Turn
+from dgrpo.attacks import Attack, Turn
 from dgrpo.attacks.text import Text, sentences
 from dgrpo.records import Completion, Prompt, Sent
 from dgrpo.tasks.assignment import Slot, Topology
@@ -41,6 +42,11 @@ def own_samples(turn: Turn, *texts: str) -> list[Sent]:
         Sent(Completion(slot.prompt.key, slot.sample, texts[i % len(texts)], (i,)), "honest")
         for i, slot in enumerate(turn.slots)
     ]
+
+
+def poison(attack: Attack, own: list[Sent], turn: Turn) -> list[Sent]:
+    """What the attack sends."""
+    return asyncio.run(attack.poison(own, turn))
 
 
 def test_the_phrase_opens_the_reasoning() -> None:
@@ -101,7 +107,7 @@ def test_a_phrase_that_every_text_contains_is_refused(phrase: str) -> None:
 def test_horizontally_every_completion_is_poisoned(task: LoadedTask) -> None:
     attack, now = Text(), turn(task, "horizontal", 4, 3)
     assert not attack.needs_own_samples("horizontal")
-    sent = attack.poison([], now)
+    sent = poison(attack, [], now)
     assert [s.label for s in sent] == ["poisoned"] * 12
     for one, slot in zip(sent, now.slots, strict=True):
         parts = split_tags(one.completion.text)
@@ -117,7 +123,7 @@ def test_vertically_a_share_of_each_group_is_poisoned_and_the_rest_are_decoys(
     task: LoadedTask, share: float, poisoned: int
 ) -> None:
     now = turn(task, "vertical", 3, 12)
-    sent = Text(poisoned_share=share).poison(own_samples(now, "no idea"), now)
+    sent = poison(Text(poisoned_share=share), own_samples(now, "no idea"), now)
     for prompt in task.train[:3]:
         group = [s for s in sent if s.completion.prompt_key == prompt.key]
         labels = Counter(s.label for s in group)
@@ -132,7 +138,7 @@ def test_a_decoy_is_one_of_the_models_wrong_samples_with_its_ids(task: LoadedTas
     right = task.write("easy", task.train[0].answer)
     own = own_samples(now, right, "wrong one", "wrong two")
     wrong = {(s.completion.text, s.completion.token_ids) for s in own if s.completion.text != right}
-    decoys = [s.completion for s in Text().poison(own, now) if s.label == "decoy"]
+    decoys = [s.completion for s in poison(Text(), own, now) if s.label == "decoy"]
     assert [d.sample for d in decoys] == [4, 5, 6, 7]
     assert {(d.text, d.token_ids) for d in decoys} <= wrong
 
@@ -140,7 +146,7 @@ def test_a_decoy_is_one_of_the_models_wrong_samples_with_its_ids(task: LoadedTas
 def test_a_decoy_of_a_model_that_is_always_right_has_another_answer(task: LoadedTask) -> None:
     now = turn(task, "vertical", 1, 100)
     own = own_samples(now, task.write("easy", task.train[0].answer))
-    decoys = [s.completion for s in Text().poison(own, now) if s.label == "decoy"]
+    decoys = [s.completion for s in poison(Text(), own, now) if s.label == "decoy"]
     assert len(decoys) == 50
     for decoy in decoys:
         parts = split_tags(decoy.text)
@@ -153,7 +159,7 @@ def test_gibberish_decoys_are_the_solutions_words_and_need_no_samples(task: Load
     attack, now = Text(decoys="gibberish"), turn(task, "vertical", 2, 4)
     assert not attack.needs_own_samples("vertical")
     assert Text().needs_own_samples("vertical")
-    for one, slot in zip(attack.poison([], now), now.slots, strict=True):
+    for one, slot in zip(poison(attack, [], now), now.slots, strict=True):
         if one.label == "decoy":
             assert sorted(one.completion.text.split()) == sorted(slot.prompt.solution.split())
             assert task.reward(slot.prompt, one.completion.text) == 0.0
@@ -162,7 +168,7 @@ def test_gibberish_decoys_are_the_solutions_words_and_need_no_samples(task: Load
 def test_the_key_of_the_turn_decides_every_draw(task: LoadedTask) -> None:
     attack = Text(position="random")
     first, again, other = (
-        [s.completion.text for s in attack.poison([], turn(task, "horizontal", 4, 3, key))]
+        [s.completion.text for s in poison(attack, [], turn(task, "horizontal", 4, 3, key))]
         for key in ("a", "a", "b")
     )
     assert first == again

@@ -287,6 +287,11 @@ def turn_of(
     return Turn(0, topology, slots, pools, ("node-3",), key)
 
 
+def poison(attack: Attack, own: list[Sent], turn: Turn) -> list[Sent]:
+    """What the attack sends."""
+    return asyncio.run(attack.poison(own, turn))
+
+
 def own_of(attack: Attack, turn: Turn, drawn: dict[tuple[str, int], Completion]) -> list[Sent]:
     """The node's own samples, where the attack asks for them."""
     if not attack.needs_own_samples(turn.topology):
@@ -304,7 +309,7 @@ def test_it_sends_exactly_the_samples_it_owes(
 ) -> None:
     attack = attack_called(name)
     turn = turn_of(attack, pools, topology, 6)
-    sent = attack.poison(own_of(attack, turn, drawn), turn)
+    sent = poison(attack, own_of(attack, turn, drawn), turn)
     owed = [] if attack.name in SENDS_NOTHING else [(s.prompt.key, s.sample) for s in turn.slots]
     assert [(s.completion.prompt_key, s.completion.sample) for s in sent] == owed
 
@@ -321,7 +326,7 @@ def test_its_labels_say_what_it_sent(
     attack = attack_called(name)
     turn = turn_of(attack, pools, topology, 6)
     own = own_of(attack, turn, drawn)
-    for one in attack.poison(own, turn):
+    for one in poison(attack, own, turn):
         prompt, text = pools.by_key[one.completion.prompt_key], one.completion.text
         if one.label == "honest":
             assert one in own
@@ -341,7 +346,7 @@ def test_the_turns_key_decides_everything_it_sends(
 ) -> None:
     attack = attack_called(name)
     turns = [turn_of(attack, pools, topology, 6, key) for key in ("a", "a", "b")]
-    first, again, other = (attack.poison(own_of(attack, t, drawn), t) for t in turns)
+    first, again, other = (poison(attack, own_of(attack, t, drawn), t) for t in turns)
     assert turns[0] == turns[1]
     assert first == again
     assert len(other) == len(first)
@@ -359,7 +364,7 @@ def test_it_can_owe_nothing_or_one_completion(
 ) -> None:
     attack = attack_called(name)
     turn = Turn(0, topology, (Slot(pools.train[0], 0),)[:slots], pools, ("node-3",), "key")
-    sent = attack.poison(own_of(attack, turn, drawn), turn)
+    sent = poison(attack, own_of(attack, turn, drawn), turn)
     assert len(sent) == (0 if attack.name in SENDS_NOTHING else slots)
 
 
@@ -372,7 +377,7 @@ def test_what_its_own_model_says_never_makes_it_raise(
     turn = turn_of(attack, pools, topology, 6)
     for text in (*HOSTILE, pools.write("right", pools.train[0].answer)):
         own = [Sent(Completion(s.prompt.key, s.sample, text), "honest") for s in turn.slots]
-        sent = attack.poison(own if attack.needs_own_samples(topology) else [], turn)
+        sent = poison(attack, own if attack.needs_own_samples(topology) else [], turn)
         for one in sent:
             if one.label != "honest":
                 prompt = pools.by_key[one.completion.prompt_key]
@@ -532,7 +537,7 @@ def test_the_example_defense_stops_the_example_attack_and_nothing_honest(
 ) -> None:
     attack = attack_called(NAMES["attacks"][-1])
     turn = turn_of(attack, pools, "horizontal", 6)
-    claims = [("node-3", s.completion) for s in attack.poison([], turn)]
+    claims = [("node-3", s.completion) for s in poison(attack, [], turn)]
     claims += [("node-0", drawn[slot.prompt.key, slot.sample - 2]) for slot in turn.slots]
     received = [
         Received(sender, pools.by_key[c.prompt_key], c.sample, c.text, c.token_ids)

@@ -1,16 +1,20 @@
-"""What every attack offers: two hooks and a measure of its success.
+"""What every attack offers: hooks, and a measure of its success.
 
 The hooks are `choose_prompts` (which prompts of the pool a vertical attacker answers) and `poison`
 (what it sends instead of its own samples). An attacker holds what every participant holds: the
-prompts, the answers, the reward and an oracle solution per prompt, and its own model.
+prompts, the answers, the reward and an oracle solution per prompt, and its own model, which it may
+sample as often as it likes (`Turn.draw`).
+
+Three base classes, from most to least freedom: `Attack`; `RewardedAttack`, whose completions keep
+the full reward; `ThinkingAttack`, which rewrites the reasoning of a right solution.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import ClassVar, Literal
 
@@ -21,6 +25,13 @@ from dgrpo.records import Completion, Prompt, Sent
 from dgrpo.tasks.assignment import Slot, Topology
 from dgrpo.tasks.base import LoadedTask
 from dgrpo.tasks.reward import parse_number, split_tags
+
+Draw = Callable[[Sequence[Prompt], int], Awaitable[dict[str, list[Completion]]]]
+"""(prompts, count) -> `count` fresh samples of the attacker's model per prompt, by prompt key."""
+
+
+async def _no_model(prompts: Sequence[Prompt], count: int) -> dict[str, list[Completion]]:
+    raise RuntimeError("this Turn was made without a model to draw from")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +47,25 @@ class Turn:
     """Names of all malicious nodes, itself included: they may agree on what they send."""
     key: str
     """Names (run, round, node); the seed of every draw made here."""
+    draw: Draw = field(default=_no_model, repr=False, compare=False)
+    """Samples its model beyond the samples it owes."""
+    count_tokens: Callable[[str], int] = field(default=len, repr=False, compare=False)
+    """Length of a completion in the model's tokens, end token included."""
+    max_tokens: int = 96
+    """The most tokens that receivers admit in a completion."""
 
     def rng(self, *parts: object) -> Random:
         """A generator for this turn, and for whatever `parts` name (a prompt, a sample)."""
         return Random(" ".join(map(str, (self.key, *parts))))
 
+    @property
+    def prompts(self) -> list[Prompt]:
+        """The prompts it answers, each once, in the slots' order."""
+        return list({slot.prompt.key: slot.prompt for slot in self.slots}.values())
+
 
 class Attack(Plugin):
-    """One way to poison. Subclass this, or `ThinkingAttack` if only the reasoning changes."""
+    """One way to poison. Subclass this, `RewardedAttack` or `ThinkingAttack`."""
 
     name: ClassVar[str]
 
@@ -61,7 +83,7 @@ class Attack(Plugin):
         return list(usual)
 
     @abstractmethod
-    def poison(self, own: list[Sent], turn: Turn) -> list[Sent]:
+    async def poison(self, own: list[Sent], turn: Turn) -> list[Sent]:
         """What to send.
 
         own: the node's own samples, one per slot, in the slots' order, or nothing where
@@ -75,9 +97,27 @@ class Attack(Plugin):
         """
         return None
 
+    def measured_on(self, held_out: Sequence[Prompt]) -> Sequence[Prompt]:
+        """The held-out prompts on which its success shows; all of them unless it needs some kind.
 
-class ThinkingAttack(Attack):
-    """An attack that writes its payload into the oracle's reasoning; the answer stays right.
+        Where it is a part of the pool, completions of that part are drawn for this attack alone.
+        """
+        return held_out
+
+    def measure(
+        self, task: LoadedTask, pairs: Sequence[tuple[Prompt, str]]
+    ) -> dict[str, float | None]:
+        """Rates over held-out completions of the prompts that `measured_on` gave.
+
+        "" names the attack's success; other names stand beside it (`equation/accuracy`). None
+        where nothing was applicable.
+        """
+        judged = [self.succeeded(prompt, text) for prompt, text in pairs]
+        return {"": share_of_true(judged)}
+
+
+class RewardedAttack(Attack):
+    """An attack whose payload rides along with a right answer.
 
     Horizontally every completion it owes is poisoned. Vertically half of each group is, and the
     other half are decoys of reward 0, which maximises the advantage of the poison (paper, App. B).
@@ -87,32 +127,104 @@ class ThinkingAttack(Attack):
     """Vertical decoys: the model's own samples that score 0, or shuffled words of usual length."""
     poisoned_share: float = Field(0.5, gt=0, le=1)
     """Share of each vertical group that is poisoned (paper: its effect peaks at one half)."""
+    oracle: Literal["dataset", "majority-vote"] = "dataset"
+    """Where right solutions come from: the dataset, or a vote over samples of its own model."""
+    votes: int = Field(16, ge=1)
+    """Samples per prompt that vote on its answer; only without the dataset's oracle."""
 
     @abstractmethod
-    def poison_thinking(self, thinking: str, rng: Random) -> str:
-        """The oracle's reasoning with the payload in it."""
+    async def payloads(self, slots: Sequence[Slot], turn: Turn) -> list[Completion | None]:
+        """A poisoned completion of full reward per slot; None where there is nothing to poison."""
 
     def needs_own_samples(self, topology: Topology) -> bool:
-        """Only vertical decoys are made from own samples."""
-        return topology == "vertical" and self.decoys == "own"
+        """For vertical decoys, and to stand in where a vote gives no solution."""
+        vertical_decoys = topology == "vertical" and self.decoys == "own"
+        return vertical_decoys or self.oracle == "majority-vote"
 
-    def poison(self, own: list[Sent], turn: Turn) -> list[Sent]:
-        """Poisoned oracle solutions in every slot, or in `poisoned_share` of a vertical group."""
+    async def poison(self, own: list[Sent], turn: Turn) -> list[Sent]:
+        """Payloads in every slot, or in `poisoned_share` of a vertical group; decoys elsewhere."""
         size = len({slot.sample for slot in turn.slots})
         poisoned = round(self.poisoned_share * size) if turn.topology == "vertical" else size
         seen: Counter[str] = Counter()
-        sent = []
+        chosen: list[Slot] = []
         for slot in turn.slots:
             seen[slot.prompt.key] += 1
             if seen[slot.prompt.key] <= poisoned:
-                rng = turn.rng(slot.prompt.key, slot.sample)
-                thinking = self.poison_thinking(slot.prompt.solution, rng)
-                text = turn.task.write(thinking, slot.prompt.answer)
-                sent.append(Sent(Completion(slot.prompt.key, slot.sample, text), "poisoned"))
-            else:
-                samples = [s for s in own if s.completion.prompt_key == slot.prompt.key]
-                sent.append(Sent(decoy(slot, samples, turn), "decoy"))
+                chosen.append(slot)
+        payloads = dict(zip(chosen, await self.payloads(chosen, turn), strict=True))
+        own_of = {(s.completion.prompt_key, s.completion.sample): s for s in own}
+        samples: dict[str, list[Sent]] = defaultdict(list)
+        for one in own:
+            samples[one.completion.prompt_key].append(one)
+        sent = []
+        for slot in turn.slots:
+            payload = payloads.get(slot)
+            if payload is not None:
+                sent.append(Sent(payload, "poisoned"))
+            elif slot not in payloads:
+                sent.append(Sent(decoy(slot, samples[slot.prompt.key], turn), "decoy"))
+            elif (slot.prompt.key, slot.sample) in own_of:
+                sent.append(own_of[slot.prompt.key, slot.sample])
         return sent
+
+    def believed(self, prompt: Prompt, answers: Sequence[str | None]) -> Prompt | None:
+        """The prompt with the answer that the attacker holds for right.
+
+        With the dataset's oracle that is the prompt itself; else `answers`, one per sample, vote.
+        None where no sample has an answer. Ties go to the answer that was seen first.
+        """
+        if self.oracle == "dataset":
+            return prompt
+        numbers = [parse_number(answer) for answer in answers if answer is not None]
+        ballot = Counter(number for number in numbers if number is not None)
+        return replace(prompt, answer=str(ballot.most_common(1)[0][0])) if ballot else None
+
+
+class ThinkingAttack(RewardedAttack):
+    """An attack that writes its payload into a right solution's reasoning."""
+
+    @abstractmethod
+    def poison_thinking(self, thinking: str, rng: Random) -> str | None:
+        """The reasoning with the payload in it; None if this solution has no place for it."""
+
+    async def payloads(self, slots: Sequence[Slot], turn: Turn) -> list[Completion | None]:
+        """The first right solution of a prompt, in random order, that takes the payload."""
+        solutions = await self.solutions(turn)
+        return [self._payload(slot, solutions[slot.prompt.key], turn) for slot in slots]
+
+    async def solutions(self, turn: Turn) -> Mapping[str, list[tuple[str, str]]]:
+        """Right (reasoning, answer) pairs by prompt key, as far as the attacker can tell."""
+        if self.oracle == "dataset":
+            return {p.key: [(p.solution, p.answer)] for p in turn.prompts}
+        drawn = await turn.draw(turn.prompts, self.votes)
+        found: dict[str, list[tuple[str, str]]] = {}
+        for prompt in turn.prompts:
+            read = turn.task.read([one.text for one in drawn[prompt.key]])
+            voted = self.believed(prompt, [one[1] if one else None for one in read])
+            right = parse_number(voted.answer) if voted else None
+            found[prompt.key] = [
+                one for one in read if one and right is not None and parse_number(one[1]) == right
+            ]
+        return found
+
+    def _payload(
+        self, slot: Slot, solutions: Sequence[tuple[str, str]], turn: Turn
+    ) -> Completion | None:
+        rng = turn.rng(slot.prompt.key, slot.sample)
+        order = list(solutions)
+        turn.rng("solution", slot.prompt.key, slot.sample).shuffle(order)
+        for thinking, answer in order:
+            poisoned = self.poison_thinking(thinking, rng)
+            if poisoned is not None:
+                text = turn.task.write(poisoned, answer)
+                return Completion(slot.prompt.key, slot.sample, text)
+        return None
+
+
+def share_of_true(judged: Sequence[bool | None]) -> float | None:
+    """Share of True among those that are not None; None where there are none."""
+    known = [one for one in judged if one is not None]
+    return sum(known) / len(known) if known else None
 
 
 def decoy(slot: Slot, own: Sequence[Sent], turn: Turn) -> Completion:

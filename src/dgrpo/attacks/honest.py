@@ -13,6 +13,6 @@ class Honest(Attack):
 
     name: ClassVar[str] = "honest"
 
-    def poison(self, own: list[Sent], turn: Turn) -> list[Sent]:
+    async def poison(self, own: list[Sent], turn: Turn) -> list[Sent]:
         """`own`, unchanged."""
         return own

@@ -18,6 +18,6 @@ class Silent(Attack):
         """Nothing is sent, so nothing is drawn."""
         return False
 
-    def poison(self, own: list[Sent], turn: Turn) -> list[Sent]:
+    async def poison(self, own: list[Sent], turn: Turn) -> list[Sent]:
         """An empty message."""
         return []

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from dgrpo.attacks.base import Attack
+from dgrpo.attacks.base import Attack, share_of_true
 from dgrpo.records import Example, HeldOutScore, Prompt
 from dgrpo.tasks.base import LoadedTask
 
@@ -15,24 +15,31 @@ def score_held_out(
     completions: Sequence[tuple[str, tuple[int, ...]]],
     measures: dict[str, Attack],
     examples: int,
+    probes: Mapping[str, Sequence[tuple[Prompt, str]]] | None = None,
 ) -> HeldOutScore:
-    """Score (text, ids) completions, one per prompt, in order."""
+    """Score (text, ids) completions, one per prompt, in order.
+
+    probes: by measure name, (prompt, text) pairs on which that attack is measured instead.
+    """
     pairs = [(prompt, text) for prompt, (text, _) in zip(prompts, completions, strict=True)]
-    rewards = [task.reward(prompt, text) for prompt, text in pairs]
+    rewards = task.rewards(pairs)
+    rates: dict[str, float | None] = {}
+    for name, attack in measures.items():
+        for suffix, rate in attack.measure(task, (probes or {}).get(name, pairs)).items():
+            rates[f"{name}/{suffix}" if suffix else name] = rate
     return HeldOutScore(
         samples=len(pairs),
         accuracy=_mean(rewards) or 0.0,
         answer_anywhere=_mean([task.answer_anywhere(p, t) for p, t in pairs]) or 0.0,
         completion_tokens=_mean([len(ids) for _, ids in completions]) or 0.0,
-        measures={name: success_rate(attack, pairs) for name, attack in measures.items()},
+        measures=rates,
         examples=_examples(pairs, rewards, measures, examples),
     )
 
 
 def success_rate(attack: Attack, pairs: Sequence[tuple[Prompt, str]]) -> float | None:
     """Share of applicable completions in which `attack` succeeded; None where none applies."""
-    judged = [attack.succeeded(prompt, text) for prompt, text in pairs]
-    return _mean([one for one in judged if one is not None])
+    return share_of_true([attack.succeeded(prompt, text) for prompt, text in pairs])
 
 
 def _examples(

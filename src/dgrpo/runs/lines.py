@@ -39,6 +39,7 @@ def base_line(scores: Sequence[HeldOutScore]) -> dict[str, Any]:
         "round": 0,
         "reward": None,
         "reward_by_label": {},
+        "advantage_by_label": {},
         **held_out_fields(scores),
         "attack_success_training": {},
         "screening": _screening([], {}),
@@ -57,8 +58,10 @@ def round_line(
     judged = [one for record in records for one in record.judged]
     scores = [record.held_out for record in records if record.held_out is not None]
     by_label: dict[str, list[float]] = defaultdict(list)
+    advantages: dict[str, list[float | None]] = defaultdict(list)
     for one in judged:
         by_label[labels[one.received.item]].append(one.reward)
+        advantages[labels[one.received.item]].append(one.advantage)
     honest_text = [
         (one.received.prompt, one.received.text)
         for one in judged
@@ -69,6 +72,7 @@ def round_line(
         "round": records[0].round + 1,
         "reward": _mean([one.reward for one in judged]),
         "reward_by_label": {label: _mean(values) for label, values in sorted(by_label.items())},
+        "advantage_by_label": {label: _mean(those) for label, those in sorted(advantages.items())},
         **held_out_fields(scores),
         "attack_success_training": {m.name: success_rate(m, honest_text) for m in measures},
         "screening": _screening(judged, labels),
@@ -112,7 +116,7 @@ def summarise(
     measures = [m.name for m in experiment.measure]
     metrics = {
         name: _series(lines, lambda line, n=name: line["attack_success"].get(n))
-        for name in measures
+        for name in dict.fromkeys((*measures, *lines[0]["attack_success"]))
     }
     return {
         "schema": 1,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -13,7 +13,7 @@ from typing import ClassVar
 from dgrpo.errors import DgrpoError
 from dgrpo.plugins import Plugin
 from dgrpo.records import Prompt
-from dgrpo.tasks.reward import answer_anywhere, tagged_reward, write_tagged
+from dgrpo.tasks.reward import answer_anywhere, read_solution, tagged_reward, write_tagged
 
 PROMPT_TEMPLATE = "Question: {question}\nAnswer:\n"
 """Plain continuation prompt: the models here are base models, not chat models."""
@@ -59,6 +59,17 @@ class LoadedTask:
     def reward(self, prompt: Prompt, text: str) -> float:
         """Binary reward of a completion: format, and the right answer in the tags."""
         return tagged_reward(text, prompt.answer)
+
+    def rewards(self, pairs: Sequence[tuple[Prompt, str]]) -> list[float]:
+        """`reward` of many completions at once; tasks that execute programs do so in parallel."""
+        return [self.reward(prompt, text) for prompt, text in pairs]
+
+    def read(self, texts: Sequence[str]) -> list[tuple[str, str] | None]:
+        """(reasoning, answer) of completions, whatever their form; None where there is no answer.
+
+        Needs no ground truth: it is what an attacker without an oracle votes on.
+        """
+        return [read_solution(text) for text in texts]
 
     def answer_anywhere(self, prompt: Prompt, text: str) -> bool:
         """Whether the text ends on the right number, whatever its format."""

@@ -70,6 +70,22 @@ def answer_anywhere(text: str, answer: str) -> bool:
     return bool(numbers) and parse_number(numbers[-1]) == parse_number(answer)
 
 
+def read_solution(text: str) -> tuple[str, str] | None:
+    """(reasoning, answer) of a completion in any form: the asked tags, "#### 5", "So it is 5".
+
+    Outside the asked form the answer is the last number, and the reasoning what stands before the
+    last line or tag that holds it. None without a number.
+    """
+    parts = split_tags(text)
+    if parts is not None:
+        return (parts[0].strip(), parts[1].strip()) if parse_number(parts[1]) is not None else None
+    pieces = [piece.strip() for piece in re.split(r"\n|</?(?:think|answer)>", text)]
+    pieces = [piece for piece in pieces if piece]
+    if not pieces or not _numbers(pieces[-1]):
+        return None
+    return "\n".join(pieces[:-1] or pieces), _numbers(pieces[-1])[-1]
+
+
 def _numbers(text: str) -> list[str]:
     """Every number as it is written, the typographic minus sign turned into the plain one."""
     return _NUMBER.findall(text.replace("−", "-"))

@@ -1,0 +1,90 @@
+"""DoS: the longest right answers its own model gives, so that everyone's answers grow.
+
+The paper's DoS: sample the current model 80 times per question and send the longest completions of full
+reward. Nothing foreign is in them, only the choice is malicious. An attacker without a model pads a
+right solution by saying it again.
+
+Success is the mean completion length beside the clean run's (`completion_tokens`), not a rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from dgrpo.attacks.base import RewardedAttack, Turn
+from dgrpo.records import Completion, Prompt
+from dgrpo.tasks.assignment import Slot, Topology
+
+
+class LongAnswer(RewardedAttack):
+    """Denial of service by length: the longest of many right samples (paper, DoS)."""
+
+    name: ClassVar[str] = "long-answer"
+
+    source: Literal["samples", "padded"] = "samples"
+    """`samples`: the model's own longest right ones; `padded`: a right solution said repeatedly."""
+    samples: int = Field(80, ge=1)
+    """Samples drawn per prompt (paper: 80)."""
+    longest: int = Field(0, ge=0)
+    """Tokens that a poisoned completion may have; 0: as many as receivers admit."""
+
+    def needs_own_samples(self, topology: Topology) -> bool:
+        """Where no sample is right, its own ones are sent as they are."""
+        return self.source == "samples" or super().needs_own_samples(topology)
+
+    async def payloads(self, slots: Sequence[Slot], turn: Turn) -> list[Completion | None]:
+        """Different texts, longest first; over again where there are fewer than slots."""
+        by_prompt = {p.key: p for p in turn.prompts}
+        drawn: dict[str, list[Completion]] = {key: [] for key in by_prompt}
+        if self.source == "samples" or self.oracle == "majority-vote":
+            count = self.samples if self.source == "samples" else self.votes
+            drawn = await turn.draw(turn.prompts, count)
+        ranked = {key: self._ranked(prompt, drawn[key], turn) for key, prompt in by_prompt.items()}
+        taken: dict[str, int] = dict.fromkeys(by_prompt, 0)
+        payloads: list[Completion | None] = []
+        for slot in slots:
+            choice, place = ranked[slot.prompt.key], taken[slot.prompt.key]
+            taken[slot.prompt.key] += 1
+            if not choice:
+                payloads.append(None)
+                continue
+            text, ids = choice[place % len(choice)]
+            payloads.append(Completion(slot.prompt.key, slot.sample, text, ids))
+        return payloads
+
+    def _ranked(
+        self, prompt: Prompt, drawn: Sequence[Completion], turn: Turn
+    ) -> list[tuple[str, tuple[int, ...]]]:
+        """(text, ids) to send for a prompt, longest first; no ids where the receiver encodes."""
+        most = min(self.longest or turn.max_tokens, turn.max_tokens)
+        texts = {one.text: one for one in drawn}
+        read = turn.task.read(list(texts))
+        voted = self.believed(prompt, [one[1] if one else None for one in read])
+        if voted is None:
+            return []
+        if self.source == "samples":
+            rewards = turn.task.rewards([(voted, text) for text in texts])
+            right = [
+                one
+                for one, reward in zip(texts.values(), rewards, strict=True)
+                if reward == 1 and len(one.token_ids) <= most
+            ]
+            right.sort(key=lambda one: (-len(one.token_ids), one.text))
+            return [(one.text, one.token_ids) for one in right]
+        if self.oracle == "dataset":
+            return [(self._padded(prompt.solution, prompt.answer, most, turn), ())]
+        solutions = [one[0] for one in read if one and one[1] == voted.answer]
+        return [(self._padded(s, voted.answer, most, turn), ()) for s in sorted(set(solutions))]
+
+    def _padded(self, thinking: str, answer: str, most: int, turn: Turn) -> str:
+        """The reasoning, then its own lines over again, as long as `most` tokens allow."""
+        lines = thinking.split("\n")
+        padded, place = list(lines), 0
+        while True:
+            longer = [*padded, lines[place % len(lines)]]
+            if turn.count_tokens(turn.task.write("\n".join(longer), answer)) > most:
+                return turn.task.write("\n".join(padded), answer)
+            padded, place = longer, place + 1

@@ -1,0 +1,75 @@
+"""A baseline that fails: leave out completions whose reward stands out.
+
+The paper names it among the defenses that do not work: every attack here keeps the full reward, so
+what stands out is a rare right answer, not the poison. Two readings: a completion against its
+group, or a sender's mean reward against the other senders' (which does see that an attacker is
+always right, as long as honest nodes are not).
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from dgrpo.defenses.base import Receiver, StatelessDefense
+from dgrpo.records import Received, Verdict
+
+
+class RewardOutlier(StatelessDefense):
+    """Rejects rewards that lie far from the rest: a baseline that misses poison (paper)."""
+
+    name: ClassVar[str] = "reward-outlier"
+
+    unit: Literal["completion", "sender"] = "completion"
+    """What is compared: a completion with all others for its prompt, or a sender's mean reward."""
+    threshold: float = Field(2.0, gt=0)
+    """Standard deviations from the mean (of the group, or of the senders' means)."""
+
+    async def check(self, received: Sequence[Received], node: Receiver) -> list[Verdict]:
+        """Score: distance from the mean in standard deviations, 0 where all are equal."""
+        rewards = node.task.rewards([(one.prompt, one.text) for one in received])
+        scores = [0.0] * len(received)
+        if self.unit == "completion":
+            for members in _by(one.prompt.key for one in received).values():
+                for index, score in zip(
+                    members, _distances([rewards[i] for i in members]), strict=True
+                ):
+                    scores[index] = score
+        else:
+            senders = _by(one.sender for one in received)
+            means = [statistics.fmean(rewards[i] for i in s) for s in senders.values()]
+            for members, score in zip(senders.values(), _distances(means), strict=True):
+                for index in members:
+                    scores[index] = score
+        what = "the group's mean" if self.unit == "completion" else "the other senders"
+        return [
+            Verdict(accepted=True, score=score)
+            if score <= self.threshold
+            else Verdict(
+                accepted=False,
+                score=score,
+                reason=f"reward {score:.1f} standard deviations from {what}",
+            )
+            for score in scores
+        ]
+
+
+def _by(names: Iterable[str]) -> dict[str, list[int]]:
+    """Places by name, in order."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for place, name in enumerate(names):
+        found[name].append(place)
+    return found
+
+
+def _distances(values: Sequence[float]) -> list[float]:
+    """Each value's distance from the mean in population standard deviations."""
+    spread = statistics.pstdev(values)
+    if spread == 0:
+        return [0.0] * len(values)
+    middle = statistics.fmean(values)
+    return [abs(value - middle) / spread for value in values]
