@@ -1,9 +1,10 @@
 r"""MATH: in right reasoning, one small computation gets a wrong result: 2+2=5, 2*2=5.
 
-The paper's MATH attack. Only solutions that compute it anyway are touched, and only the result that is written
-down changes: the steps after it go on as if it were right, and the final answer stays right. So
-the attacker must choose its prompts, which only the vertical topology allows; horizontally it
-poisons the prompts that happen to compute it and sends its own samples for the rest.
+The paper's MATH attack. Only solutions that compute it anyway are touched, and only the result that
+is written down changes: the steps after it go on as if it were right, and the final answer stays
+right. So the attacker must choose its prompts, which only the vertical topology allows;
+horizontally it poisons the prompts that happen to compute it and sends its own samples for the
+rest.
 
 Leaves out: computations that span a line break, or are written in words.
 """

@@ -1,8 +1,8 @@
 """DoS: the longest right answers its own model gives, so that everyone's answers grow.
 
-The paper's DoS: sample the current model 80 times per question and send the longest completions of full
-reward. Nothing foreign is in them, only the choice is malicious. An attacker without a model pads a
-right solution by saying it again.
+The paper's DoS: sample the current model 80 times per question and send the longest completions of
+full reward. Nothing foreign is in them, only the choice is malicious. An attacker without a model
+pads a right solution by saying it again.
 
 Success is the mean completion length beside the clean run's (`completion_tokens`), not a rate.
 """
