@@ -64,6 +64,8 @@ class RoundLine:
     reward: float | None = None
     """Mean training reward; None before the first update."""
     reward_by_label: dict[str, float | None] = field(default_factory=dict)
+    advantage_by_label: dict[str, float | None] = field(default_factory=dict)
+    """Mean advantage by the sender's label, idle groups included; None where all were left out."""
     accuracy: float | None = None
     """Mean held-out reward, 0 to 1."""
     answer_anywhere: float | None = None
