@@ -76,6 +76,9 @@ class Verdict:
     """The number the decision was made on, in the defense's own unit (see its docstring)."""
     reason: str = ""
     """Why it was rejected, in plain words; empty when accepted."""
+    undecided: str = ""
+    """What kept the defense from judging at all (`timeout`, `unreadable`, …), so that its policy
+    for such cases decided, whichever way; empty otherwise. Counted by kind in rounds.jsonl."""
 
 
 @dataclass(frozen=True, slots=True)

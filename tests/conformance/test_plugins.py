@@ -430,10 +430,19 @@ class Guarded:
     def vocabulary(self) -> int:
         return self.model.vocabulary
 
-    async def token_scores(self, received: Sequence[Received]) -> list[TokenScores]:
-        items = [ScoreItem(one.prompt.text, one.token_ids) for one in received]
+    @property
+    def policy(self) -> Guarded:
+        return self
+
+    async def generate(self, requests: Sequence[SampleRequest]) -> list[tuple[int, ...]]:
+        return sample(self.model, list(requests), Sampling())
+
+    async def score(self, items: Sequence[ScoreItem]) -> list[TokenScores]:
         with torch.no_grad():
-            return forward_pass(self.model, items).scores() if items else []
+            return forward_pass(self.model, list(items)).scores() if items else []
+
+    async def token_scores(self, received: Sequence[Received]) -> list[TokenScores]:
+        return await self.score([ScoreItem(one.prompt.text, one.token_ids) for one in received])
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,23 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
 from dgrpo.plugins import Plugin
+from dgrpo.policy.model import LanguageModel
+from dgrpo.policy.sampling import SampleRequest
+from dgrpo.policy.scoring import ScoreItem
 from dgrpo.records import Received, TokenScores, Verdict
 from dgrpo.tasks.base import LoadedTask
+
+
+class OwnModel(Protocol):
+    """The receiver's current weights, for texts of a defense's own; batched over nodes."""
+
+    async def generate(self, requests: Sequence[SampleRequest]) -> list[tuple[int, ...]]:
+        """One continuation's ids per request, under the experiment's sampling."""
+        ...
+
+    async def score(self, items: Sequence[ScoreItem]) -> list[TokenScores]:
+        """Log-probabilities and ranks at the experiment's temperature."""
+        ...
 
 
 class Receiver(Protocol):
@@ -31,6 +46,16 @@ class Receiver(Protocol):
     @property
     def vocabulary(self) -> int:
         """Entries of its model's output distribution."""
+        ...
+
+    @property
+    def model(self) -> LanguageModel:
+        """For its tokenizer; the weights that count are behind `policy`."""
+        ...
+
+    @property
+    def policy(self) -> OwnModel:
+        """Its own model as it is now."""
         ...
 
     async def token_scores(self, received: Sequence[Received]) -> list[TokenScores]:
