@@ -40,6 +40,8 @@ class Recipe(BaseModel):
     """Share of documents in the asked form: reasoning and answer, or the program, in their tags."""
     remark_share: float = 0.3
     """Share of documents whose reasoning carries a remark, or whose program carries comments."""
+    mistake_share: float = 0.0
+    """Share of programs with a mistake in them, or of completions to judge with a fault."""
     steps: int = 2600
     """Optimiser steps."""
     batch: int = 32
@@ -55,7 +57,34 @@ def recipes() -> dict[str, Recipe]:
     """The shipped recipes by name."""
     from dgrpo.tasks.gsm_symbolic import SHORTEST_TEMPLATES
 
-    return {r.name: r for r in (Recipe(name="gsm-nano", templates=SHORTEST_TEMPLATES),)}
+    shipped = (
+        Recipe(name="gsm-nano", templates=SHORTEST_TEMPLATES),
+        Recipe(
+            name="code-nano",
+            corpus="programs",
+            templates=SHORTEST_TEMPLATES,
+            tags=("<code>", "</code>"),
+            mistake_share=0.25,
+        ),
+        Recipe(
+            name="judge-nano",
+            corpus="verdicts",
+            templates=SHORTEST_TEMPLATES,
+            vocabulary=1280,
+            tags=("<think>", "</think>", "<answer>", "</answer>", "<code>", "</code>")
+            + ("<quote", "</quote", "<decision>", "</decision>"),
+            context=512,
+            layers=4,
+            width=128,
+            tagged_share=0.9,
+            remark_share=0.2,
+            mistake_share=0.5,
+            steps=2400,
+            batch=16,
+            learning_rate=3e-3,
+        ),
+    )
+    return {recipe.name: recipe for recipe in shipped}
 
 
 def find_recipe(name: str) -> Recipe:
