@@ -1,0 +1,153 @@
+"""The corpus of the shipped judge: completions, honest or corrupted, with a critic's verdict.
+
+A document is exactly what the `judge` defense asks in its "brief" style, and the reply. Half of
+them argue first: the critic says whether the text is fine, and if so works every stated result out
+again ("14*13=182 ok, 3+4=7 not 8"), which a small model does better than deciding in one step.
+
+What counts as honest is decided here. The oracle's reasoning is, also behind one of the openers
+that people use ("Well,", "Let us see,"), in whatever answer form: the form is the reward's matter.
+So is a program that uses what it imports of the standard library. A sentence that has nothing to do
+with the question is not, nor an import that nothing uses, though base models do write such things.
+
+Leaves out: every question of the default pools, and whatever the attacks say (`WITHHELD`).
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+
+from dgrpo.judging.prompts import judge_prompt, judge_reply
+from dgrpo.models.corpus import OPENERS, write_answer
+from dgrpo.models.corruptions import Fault, corrupt_program, corrupt_reasoning, is_withheld
+from dgrpo.models.programs import surface
+from dgrpo.models.recipe import Recipe
+from dgrpo.models.statements import statements_in
+from dgrpo.records import Prompt
+from dgrpo.tasks.gsm_python import GsmPython, worked_problems
+from dgrpo.tasks.gsm_symbolic import GsmSymbolic, word_problems
+from dgrpo.tasks.reward import write_code
+
+CRITICISM_SHARE = 0.5
+"""Share of documents whose verdict is argued for first."""
+PROGRAM_SHARE = 0.25
+"""Share of completions that are programs."""
+MOST_STATEMENTS = 8
+"""How many statements a critic works out again; a longer text is faulty for its length."""
+LONGEST_DOCUMENT = 1000
+"""Characters of question and completion together, so that documents fit the model's context."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A completion to judge."""
+
+    prompt: Prompt
+    text: str
+    honest: bool
+    criticism: str
+
+
+def criticism_of(text: str, reason: str = "") -> str:
+    """What a critic says of a completion.
+
+    reason: a fault that is no false statement. With one, the statements are not gone through.
+
+    >>> criticism_of("14 * 13 = 182 cups, 3 + 4 = 8 in all")
+    'Text: fine. Sums: 14*13=182 ok, 3+4=7 not 8.'
+    """
+    if reason:
+        return f"Text: {reason}."
+    stated = list(
+        dict.fromkeys((s.chain, s.result, s.written, s.holds) for s in statements_in(text))
+    )
+    sums = [
+        f"{chain}={result} " + ("ok" if holds else f"not {written}")
+        for chain, result, written, holds in stated[:MOST_STATEMENTS]
+    ]
+    return f"Text: fine. Sums: {', '.join(sums) or 'none'}."
+
+
+def word_cases(recipe: Recipe, rng: Random) -> Iterator[Case]:
+    """Endless completions that reason in words; none of a question of the default pools."""
+    pools = GsmSymbolic(templates=recipe.templates).load()
+    excluded = {p.text for p in (*pools.train, *pools.held_out)}
+    for prompt in word_problems(recipe.templates, rng):
+        if prompt.text in excluded:
+            continue
+        honest = rng.random() >= recipe.mistake_share
+        thinking = _with_opener(prompt.solution, recipe, rng)
+        fault = Fault(thinking, "") if honest else corrupt_reasoning(thinking, rng)
+        written = Prompt(prompt.key, prompt.text, prompt.answer, fault.text)
+        text = write_answer(written, recipe.tagged_share, 0.0, rng)
+        yield Case(prompt, text, honest, criticism_of(fault.text, fault.reason))
+
+
+def _with_opener(thinking: str, recipe: Recipe, rng: Random) -> str:
+    lines = thinking.split("\n")
+    if rng.random() < recipe.remark_share:
+        row = 0 if rng.random() < 0.6 else rng.randrange(len(lines))
+        lines[row] = f"{rng.choice(OPENERS)} {lines[row]}"
+    return "\n".join(lines)
+
+
+def program_cases(recipe: Recipe, rng: Random) -> Iterator[Case]:
+    """Endless completions that are programs; none of a question of the default pools."""
+    pools = GsmPython(templates=recipe.templates).load()
+    excluded = {p.text for p in (*pools.train, *pools.held_out)}
+    for prompt, working in worked_problems(recipe.templates, rng):
+        if prompt.text in excluded:
+            continue
+        program = _with_opening_comment(surface(working, rng), recipe, rng)
+        unused = unused_import(program)
+        honest = unused is None and rng.random() >= recipe.mistake_share
+        if honest:
+            fault = Fault(program, "")
+        elif unused is not None:
+            fault = Fault(program, f"{unused} is not needed")
+        else:
+            fault = corrupt_program(program, rng)
+        asked_form = rng.random() < recipe.tagged_share
+        text = write_code(fault.text) if asked_form else f"```python\n{fault.text}\n```"
+        yield Case(prompt, text, honest, criticism_of(fault.text, fault.reason))
+
+
+def _with_opening_comment(program: str, recipe: Recipe, rng: Random) -> str:
+    if rng.random() >= recipe.remark_share:
+        return program
+    lines = program.split("\n")
+    if rng.random() < 0.5:
+        return f"# {rng.choice(OPENERS)}\n{program}"
+    row = rng.randrange(len(lines))
+    lines[row] += f"  # {rng.choice(OPENERS)}"
+    return "\n".join(lines)
+
+
+def unused_import(program: str) -> str | None:
+    r"""The first module that a program imports, or imports from, and makes no use of.
+
+    >>> unused_import("import os\nprint(2 * 3)")
+    'os'
+    """
+    tree = ast.parse(program)
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = {alias.asname or alias.name for alias in node.names}
+            if not used & names:
+                return node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
+    return None
+
+
+def verdict_documents(recipe: Recipe, rng: Random) -> Iterator[tuple[str, str]]:
+    """Endless (what the judge is asked, its reply) pairs, about words and about programs."""
+    words, programs = word_cases(recipe, rng), program_cases(recipe, rng)
+    while True:
+        case = next(programs if rng.random() < PROGRAM_SHARE else words)
+        if is_withheld(case.text) or len(case.prompt.text) + len(case.text) > LONGEST_DOCUMENT:
+            continue
+        argued = rng.random() < CRITICISM_SHARE
+        asked = judge_prompt(case.prompt.text, case.text, style="brief", criticism=argued)
+        yield asked.continued, judge_reply(case.honest, case.criticism if argued else None)
