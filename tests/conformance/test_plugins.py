@@ -233,7 +233,7 @@ def test_the_oracle_is_rewarded_and_a_wrong_answer_is_not(name: str, task: Loade
         right = task.write(prompt.solution, prompt.answer)
         assert task.reward(prompt, right) == 1.0
         assert task.answer_anywhere(prompt, right)
-        assert task.reward(prompt, task.write(prompt.solution, f"{prompt.answer}1")) == 0.0
+        assert task.reward(prompt, task.spoil(prompt, right, Random(prompt.key))) == 0.0
 
 
 @every_task

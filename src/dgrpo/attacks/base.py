@@ -16,7 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -24,7 +24,10 @@ from dgrpo.plugins import Plugin
 from dgrpo.records import Completion, Prompt, Sent
 from dgrpo.tasks.assignment import Slot, Topology
 from dgrpo.tasks.base import LoadedTask
-from dgrpo.tasks.reward import parse_number, split_tags
+from dgrpo.tasks.reward import parse_number
+
+if TYPE_CHECKING:
+    from dgrpo.sandbox import Library
 
 Draw = Callable[[Sequence[Prompt], int], Awaitable[dict[str, list[Completion]]]]
 """(prompts, count) -> `count` fresh samples of the attacker's model per prompt, by prompt key."""
@@ -89,6 +92,10 @@ class Attack(Plugin):
         own: the node's own samples, one per slot, in the slots' order, or nothing where
         `needs_own_samples` is false.
         """
+
+    def libraries(self) -> tuple[Library, ...]:
+        """Modules that its completions import: the reward must be able to import them too."""
+        return ()
 
     def succeeded(self, prompt: Prompt, text: str) -> bool | None:
         """Whether an honest node's completion shows that the attack took; None: not applicable.
@@ -231,18 +238,17 @@ def decoy(slot: Slot, own: Sequence[Sent], turn: Turn) -> Completion:
     """A completion of reward 0 for a slot.
 
     From `own`, the model's samples for the prompt: one that scores 0, or else a right one with
-    another answer in its tags, so that a decoy looks like anything the model might have said. Its
+    another answer, so that a decoy looks like anything the model might have said. Its
     gradient then stays that of an ordinary wrong answer. Without samples: shuffled words.
     """
     rng = turn.rng("decoy", slot.prompt.key, slot.sample)
-    wrong = [s.completion for s in own if turn.task.reward(slot.prompt, s.completion.text) == 0]
+    rewards = turn.task.rewards([(slot.prompt, s.completion.text) for s in own])
+    wrong = [s.completion for s, reward in zip(own, rewards, strict=True) if reward == 0]
     if wrong:  # with its ids: a text without an end would be too long once encoded with one
         return replace(rng.choice(wrong), sample=slot.sample)
     if own:
-        parts = split_tags(rng.choice(own).completion.text)
-        thinking = parts[0] if parts else slot.prompt.solution
-        answer = str((parse_number(slot.prompt.answer) or 0) + rng.randint(1, 9))
-        return Completion(slot.prompt.key, slot.sample, turn.task.write(thinking, answer))
+        text = turn.task.spoil(slot.prompt, rng.choice(own).completion.text, rng)
+        return Completion(slot.prompt.key, slot.sample, text)
     words = slot.prompt.solution.split()
     rng.shuffle(words)
     return Completion(slot.prompt.key, slot.sample, " ".join(words))

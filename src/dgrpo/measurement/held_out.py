@@ -30,7 +30,7 @@ def score_held_out(
     return HeldOutScore(
         samples=len(pairs),
         accuracy=_mean(rewards) or 0.0,
-        answer_anywhere=_mean([task.answer_anywhere(p, t) for p, t in pairs]) or 0.0,
+        answer_anywhere=_mean(task.answers_anywhere(pairs)) or 0.0,
         completion_tokens=_mean([len(ids) for _, ids in completions]) or 0.0,
         measures=rates,
         examples=_examples(pairs, rewards, measures, examples),

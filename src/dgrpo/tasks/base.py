@@ -8,12 +8,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import ClassVar
+from random import Random
+from typing import TYPE_CHECKING, ClassVar
 
 from dgrpo.errors import DgrpoError
 from dgrpo.plugins import Plugin
 from dgrpo.records import Prompt
-from dgrpo.tasks.reward import answer_anywhere, read_solution, tagged_reward, write_tagged
+from dgrpo.tasks.reward import (
+    answer_anywhere,
+    parse_number,
+    read_solution,
+    split_tags,
+    tagged_reward,
+    write_tagged,
+)
+
+if TYPE_CHECKING:
+    from dgrpo.sandbox import Library
 
 PROMPT_TEMPLATE = "Question: {question}\nAnswer:\n"
 """Plain continuation prompt: the models here are base models, not chat models."""
@@ -75,9 +86,32 @@ class LoadedTask:
         """Whether the text ends on the right number, whatever its format."""
         return answer_anywhere(text, prompt.answer)
 
+    def answers_anywhere(self, pairs: Sequence[tuple[Prompt, str]]) -> list[bool]:
+        """`answer_anywhere` of many completions at once."""
+        return [self.answer_anywhere(prompt, text) for prompt, text in pairs]
+
     def write(self, thinking: str, answer: str) -> str:
         """A completion in the asked format, as an attacker or a pretraining corpus writes it."""
         return write_tagged(thinking, answer)
+
+    def spoil(self, prompt: Prompt, text: str, rng: Random) -> str:
+        """A completion of reward 0 that looks like `text`, a right one, but for its answer."""
+        parts = split_tags(text)
+        thinking = parts[0] if parts else prompt.solution
+        return self.write(thinking, str((parse_number(prompt.answer) or 0) + rng.randint(1, 9)))
+
+    def with_libraries(self, libraries: Sequence[Library]) -> LoadedTask:
+        """The same task, whose programs can import `libraries`.
+
+        Raises DgrpoError where completions are not programs.
+        """
+        if not libraries:
+            return self
+        names = ", ".join(library.name for library in libraries)
+        raise DgrpoError(
+            f"task {self.name} runs no programs, and the attack brings a library: {names}",
+            remedy='choose a task that does, e.g. [task] name = "gsm-python"',
+        )
 
 
 def make_prompt(task: str, question: str, answer: str, solution: str) -> Prompt:
