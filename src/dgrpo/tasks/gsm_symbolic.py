@@ -41,17 +41,22 @@ class GsmSymbolic(Task):
 
     def load(self) -> LoadedTask:
         """Generate both pools; the same fields give the same pools on every machine."""
-        for template in self.templates:
-            if template not in _generators():
-                raise DgrpoError(
-                    f"task.templates has {template}, which reasoning-gym does not have",
-                    remedy=f"usable: {', '.join(map(str, sorted(_generators())))}",
-                )
+        check_templates(self.templates)
         draws = word_problems(self.templates, Random(self.pool_seed))
         prompts = pool_of_unique(draws, self.train + self.held_out)
         return LoadedTask(
             name=self.name, train=prompts[: self.train], held_out=prompts[self.train :]
         )
+
+
+def check_templates(templates: tuple[int, ...]) -> None:
+    """Raise DgrpoError if reasoning-gym lacks one of them."""
+    for template in templates:
+        if template not in _generators():
+            raise DgrpoError(
+                f"task.templates has {template}, which reasoning-gym does not have",
+                remedy=f"usable: {', '.join(map(str, sorted(_generators())))}",
+            )
 
 
 def word_problems(templates: tuple[int, ...], rng: Random) -> Any:
