@@ -1,0 +1,130 @@
+"""What every engine offers, and how one is chosen: proved to hold, or refused."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from importlib.util import find_spec
+from types import TracebackType
+from typing import Self
+
+from dgrpo.sandbox.programs import Examination, Outcome, Program
+from dgrpo.sandbox.settings import SandboxSettings, SandboxUnavailable
+
+
+class Sandbox(ABC):
+    """A place where programs of strangers can be run."""
+
+    layers: tuple[str, ...]
+    """What stands between a program and this machine, strongest fence first."""
+
+    @abstractmethod
+    def run(self, programs: Sequence[Program]) -> list[Outcome]:
+        """One outcome per program, in order, each run in a process of its own, in parallel.
+
+        Raises SandboxBroken when the sandbox itself fails again and again, and SandboxUnavailable
+        for a program that this engine can never run (libraries in monty).
+        """
+
+    @abstractmethod
+    def examine(self, examinations: Sequence[Examination]) -> list[Outcome]:
+        """Outcomes of the *tests*, in order: `finished` means that they all passed.
+
+        Raises as `run`.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """End every worker. May be called again."""
+
+    @abstractmethod
+    def abandon(self) -> None:
+        """Let go of what the parent process owns, in a forked child."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_sandbox(settings: SandboxSettings | None = None) -> Sandbox:
+    """A sandbox that has proved itself. Close it, or use it in a `with`.
+
+    Raises SandboxUnavailable, with the layer that failed, where nothing holds.
+    """
+    settings = settings or SandboxSettings()
+    if settings.engine == "monty":
+        return _monty(settings)
+    try:
+        return _worker(settings)
+    except SandboxUnavailable:
+        demanded = "always" in (settings.bubblewrap, settings.namespaces)
+        if settings.engine == "worker" or demanded or find_spec("pydantic_monty") is None:
+            raise
+        return _monty(settings)
+
+
+_shared: dict[SandboxSettings, Sandbox] = {}
+_lock = threading.Lock()
+
+
+def shared_sandbox(settings: SandboxSettings | None = None) -> Sandbox:
+    """The process-wide sandbox of these settings: started when first asked for, closed at exit.
+
+    Raises as `open_sandbox`.
+    """
+    settings = settings or SandboxSettings()
+    with _lock:
+        if settings not in _shared:
+            _shared[settings] = open_sandbox(settings)
+        return _shared[settings]
+
+
+def _close_shared() -> None:
+    while _shared:
+        _shared.popitem()[1].close()
+
+
+def _forget_shared() -> None:
+    """In a forked child: the workers are the parent's; the child starts its own."""
+    global _lock
+    _lock = threading.Lock()
+    while _shared:
+        _shared.popitem()[1].abandon()
+
+
+atexit.register(_close_shared)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_shared)
+
+
+def _worker(settings: SandboxSettings) -> Sandbox:
+    if sys.platform != "linux":
+        raise SandboxUnavailable(
+            "system call filter",
+            f"{sys.platform} has none",
+            remedy="run on Linux, or install the portable engine: pip install 'dgrpo[monty]'",
+        )
+    from dgrpo.sandbox.worker_engine import WorkerSandbox
+
+    return WorkerSandbox(settings)
+
+
+def _monty(settings: SandboxSettings) -> Sandbox:
+    if find_spec("pydantic_monty") is None:
+        raise SandboxUnavailable(
+            "monty", "pydantic-monty is not installed", remedy="pip install 'dgrpo[monty]'"
+        )
+    from dgrpo.sandbox.monty_engine import MontySandbox
+
+    return MontySandbox(settings)
