@@ -1,4 +1,4 @@
-"""The command line: dgrpo run | report | list | show | pretrain.
+"""The command line: dgrpo run | report | reproduce | list | show | pretrain.
 
 Leaves out: everything that is not reading arguments, choosing a display and printing errors.
 """
@@ -118,6 +118,52 @@ def report(
     write_report(found, out_file, png)
     out.print(rich_table(experiment_rows(found)))
     out.print(f"page: {out_file}", soft_wrap=True, markup=False)
+
+
+@app.command
+def reproduce(
+    *names: str,
+    seeds: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 5,
+    quick: Annotated[bool, Parameter(negative="")] = False,
+    status: Annotated[bool, Parameter(negative="")] = False,
+    collect: Annotated[bool, Parameter(negative="")] = False,
+    out_folder: Annotated[Path, Parameter(name="--out")] = Path("runs"),
+    workers: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
+    experiments: Path = Path("experiments"),
+    results: Path = Path("docs/results"),
+) -> None:
+    """Run what is missing of the paper's experiments, and write the page that compares figures.
+
+    Finished runs are never repeated, interrupted ones go on, a failed one stops no other.
+
+    Parameters
+    ----------
+    names
+        Experiments, by name or glob pattern ("text-*"); default: every file in --experiments.
+    seeds
+        Seeds of headline experiments; ablations get at most 3.
+    quick
+        A smoke run of the headline experiments in at most 20 minutes; it proves nothing.
+    status
+        Show what is finished and missing, with the time it takes; run nothing.
+    collect
+        Copy the small files of finished runs into --results and write the page; run nothing.
+    out_folder
+        Where runs are played.
+    workers
+        Runs played at a time, one thread each; default: one per core.
+    experiments
+        Folder of experiment files.
+    results
+        Folder of committed results: its runs count as finished, paper.md is written there.
+
+    """
+    from dgrpo.reproduce import command
+
+    settings = command.Settings(
+        names, seeds, quick, out_folder, workers or command.cores(), experiments, results
+    )
+    sys.exit(command.reproduce(settings, out, status=status, collecting=collect))
 
 
 @app.command(name="list")

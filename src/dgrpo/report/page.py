@@ -11,6 +11,7 @@ import base64
 import hashlib
 import json
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -59,7 +60,7 @@ class Details:
     folders: tuple[str, ...]
     measures: tuple[tuple[str, str], ...]
     """(measure, start → end)"""
-    defenses: tuple[tuple[str, str, str], ...]
+    defenses: tuple[tuple[str, str, str, str], ...]
     """(defense, poisoned stopped, honest rejected)"""
     samples: tuple[Sample, ...]
 
@@ -72,21 +73,21 @@ def write_report(runs: Sequence[Run], out: Path, png: Path | None = None) -> Non
     if not runs:
         raise DgrpoError("a report needs at least one run", remedy="dgrpo run, then report")
     groups = group_runs(runs)
-    _write(out, render_page(groups).encode())
+    write_file(out, render_page(groups).encode())
     if png is not None:
-        _write(png, picture(groups))
+        write_file(png, picture(groups))
 
 
 def render_page(groups: Sequence[Group]) -> str:
     """The whole page as text."""
     parts = files("dgrpo.report")
-    scripts = [_vega(), (parts / "page.js").read_text("utf-8")]
+    scripts = [vega_script(), (parts / "page.js").read_text("utf-8")]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["visible"] = visible
     template = environment.from_string((parts / "page.html.jinja").read_text("utf-8"))
     rows = [experiment_row(group) for group in groups]
     return template.render(
-        policy=_policy(scripts),
+        policy=content_policy(scripts),
         style=Markup((parts / "page.css").read_text("utf-8")),
         scripts=[Markup(script) for script in scripts],
         charts=inline_json([page_chart(panel, groups) for panel in PANELS]),
@@ -125,18 +126,28 @@ def _details(group: Group) -> Details:
     )
 
 
-def _defenses(group: Group) -> tuple[tuple[str, str, str], ...]:
+def _defenses(group: Group) -> tuple[tuple[str, str, str, str], ...]:
     screened = [line.screening for lines in group.lines() for line in lines]
     poisoned = sum(counts.poisoned for counts in screened)
     honest = sum(counts.honest for counts in screened)
+    all_ = poisoned + honest + sum(counts.decoy for counts in screened)
     names = dict.fromkeys(name for counts in screened for name in counts.by_defense)
     found = []
     for name in names:
         each = [counts.by_defense[name] for counts in screened if name in counts.by_defense]
         stopped = Rate.of(sum(one.poisoned_stopped for one in each), poisoned, group.receivers)
         rejected = Rate.of(sum(one.honest_rejected for one in each), honest, group.receivers)
-        found.append((name, rate_text(stopped), rate_text(rejected)))
+        undecided = sum((Counter(one.undecided) for one in each), Counter[str]())
+        found.append((name, rate_text(stopped), rate_text(rejected), _undecided(undecided, all_)))
     return tuple(found)
+
+
+def _undecided(kinds: Counter[str], completions: int) -> str:
+    """What a defense could not judge: its share of everything, and by kind."""
+    if not kinds:
+        return "none"
+    each = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
+    return f"{percent(kinds.total() / completions, 1)} ({each})"
 
 
 def _samples(group: Group) -> tuple[Sample, ...]:
@@ -152,14 +163,14 @@ def _samples(group: Group) -> tuple[Sample, ...]:
 
 
 @cache
-def _vega() -> str:
+def vega_script() -> str:
     """Vega, Vega-Lite and vega-embed as one script; bundled without the network."""
     version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
     bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", version)
     return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
-def _policy(scripts: list[str]) -> str:
+def content_policy(scripts: list[str]) -> str:
     """Only these scripts run; styles are inline because Vega sets them on what it draws."""
     hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
     allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
@@ -169,7 +180,8 @@ def _policy(scripts: list[str]) -> str:
     )
 
 
-def _write(file: Path, content: bytes) -> None:
+def write_file(file: Path, content: bytes) -> None:
+    """Write `content`, making the folder. Raises DgrpoError where that is not possible."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)

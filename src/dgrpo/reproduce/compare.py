@@ -1,0 +1,141 @@
+"""Our figure for each of the paper's, with its interval over seeds, and the verdict.
+
+The verdict goes by the mean over seeds; where the interval reaches the range that agrees although
+the mean does not, that is said too. Leaves out: how it is written down (`page`).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Literal
+
+from dgrpo.measurement.intervals import Interval, bootstrap_mean
+from dgrpo.reproduce.paper import Figure, Point
+from dgrpo.runs.reader import Run
+
+Verdict = Literal[
+    "agrees", "weaker", "stronger", "differs", "beyond the paper", "not run yet", "not measured"
+]
+
+_PEAK_WINDOW = 5
+"""Points in a row whose mean is a peak: one point of 64 completions is too noisy to be one."""
+_OPPOSITE: dict[str, Verdict] = {"stronger": "weaker", "weaker": "stronger", "differs": "differs"}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One row of the comparison."""
+
+    figure: Figure
+    verdict: Verdict
+    ours: Interval | None = None
+    seeds: int = 0
+    """Seeds behind `ours`; 0 where it comes from a model's card."""
+    rounds: int | None = None
+    """Updates after which `ours` was measured, the fewest where seeds differ."""
+    interval_reaches: bool = False
+    """Whether the interval touches the range that agrees although the mean lies outside."""
+
+
+def compare(figure: Figure, runs: Mapping[str, Mapping[int, Run]]) -> Comparison:
+    """Set our runs beside one figure. runs: by experiment name, then by seed."""
+    if figure.card:
+        return _from_card(figure)
+    if any(not runs.get(name) for name in figure.names):
+        return Comparison(figure, "not run yet")
+    ours = {seed: _value(run, figure) for seed, run in runs[figure.experiment].items()}
+    if figure.against:
+        theirs = {seed: _value(run, figure) for seed, run in runs[figure.against].items()}
+        if not set(ours) & set(theirs):
+            return Comparison(figure, "not run yet")
+        ours = {s: _compared(ours[s], theirs[s], figure) for s in set(ours) & set(theirs)}
+    known = {seed: value for seed, value in sorted(ours.items()) if value is not None}
+    if not known:
+        return Comparison(figure, "not measured")
+    interval = bootstrap_mean(list(known.values()))
+    rounds = min(runs[name][seed].rounds[-1].round for name in figure.names for seed in known)
+    return _judged(figure, interval, len(known), rounds)
+
+
+def curve_point(points: Sequence[Sequence[float | None]], at: Point) -> float | None:
+    """One number off a curve of (round, value) pairs; None where nothing was measured.
+
+    >>> curve_point([[0, 0.0], [1, 0.5], [2, 0.25]], "end")
+    0.25
+    """
+    values = [float(pair[1]) for pair in points if pair[1] is not None]
+    if not values:
+        return None
+    if at == "start":
+        return values[0]
+    if at == "end":
+        return values[-1]
+    width = min(_PEAK_WINDOW, len(values))
+    peak = max(math.fsum(values[i : i + width]) / width for i in range(len(values) - width + 1))
+    return peak if at == "peak" else peak - values[-1]
+
+
+def verdict_of(figure: Figure, mean: float) -> Verdict:
+    """Whether a mean lies in the range that agrees, above or below it."""
+    if figure.agrees is None:
+        return "beyond the paper"
+    low, high = figure.agrees
+    if mean > high:
+        return figure.higher
+    return _OPPOSITE[figure.higher] if mean < low else "agrees"
+
+
+def _judged(figure: Figure, ours: Interval, seeds: int, rounds: int | None) -> Comparison:
+    verdict = verdict_of(figure, ours.mean)
+    low, high = figure.agrees or (ours.mean, ours.mean)
+    reaches = (
+        verdict not in ("agrees", "beyond the paper")
+        and ours.low is not None
+        and ours.high is not None
+        and ours.low <= high
+        and ours.high >= low
+    )
+    return Comparison(figure, verdict, ours, seeds, rounds, reaches)
+
+
+def _value(run: Run, figure: Figure) -> float | None:
+    found = _at_path(run.summary or {}, figure.metric)
+    if isinstance(found, Mapping) and "by_round" in found:
+        found = curve_point(found["by_round"], figure.at)
+    if not isinstance(found, int | float) or not math.isfinite(found):
+        return None
+    return 1 - found if figure.complement else float(found)
+
+
+def _compared(ours: float | None, theirs: float | None, figure: Figure) -> float | None:
+    if ours is None or theirs is None or (figure.as_ == "ratio" and theirs == 0):
+        return None
+    return ours / theirs if figure.as_ == "ratio" else ours - theirs
+
+
+def _at_path(table: Mapping[str, Any], path: str) -> Any:
+    """The value at a dotted path; None where there is none."""
+    found: Any = table
+    for part in path.split("."):
+        if not isinstance(found, Mapping) or part not in found:
+            return None
+        found = found[part]
+    return found
+
+
+def _from_card(figure: Figure) -> Comparison:
+    card = files("dgrpo.models") / figure.card / "card.json"
+    if not card.is_file():
+        return Comparison(figure, "not run yet")
+    found = _at_path(json.loads(card.read_text("utf-8")), figure.metric)
+    if not isinstance(found, Mapping) or found.get("share") is None:
+        return Comparison(figure, "not measured")
+    share, low, high = (float(found[key]) for key in ("share", "low", "high"))
+    ours = (
+        Interval(1 - share, 1 - high, 1 - low) if figure.complement else Interval(share, low, high)
+    )
+    return _judged(figure, ours, 0, None)

@@ -1,0 +1,226 @@
+"""Which runs the experiment files ask for, which are finished, and what is missing.
+
+A run is finished if its *resolved* experiment, validated by today's code, has the digest of the
+file's, it has enough rounds, and it measured what the file measures. So a knob that was added later
+with an unchanged default keeps old runs valid, and two files that describe the same experiment
+share their runs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from dgrpo.errors import DgrpoError, did_you_mean
+from dgrpo.experiment import Experiment, experiment_from, load_experiment
+from dgrpo.reproduce.paper import Matrix
+from dgrpo.runs.reader import Run, read_run
+
+HEADERS = ("seed-*/experiment.json", "*/seed-*/experiment.json")
+"""Where run folders lie under a folder of results."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An experiment file and the seeds that it gets."""
+
+    experiment: Experiment
+    headline: bool
+    seeds: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """The experiment's name."""
+        return self.experiment.name
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run that is missing."""
+
+    experiment: Experiment
+    seed: int
+    headline: bool
+
+    @property
+    def title(self) -> str:
+        """How people are shown it."""
+        return f"{self.experiment.name} seed {self.seed}"
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What the run computes: equal keys are one run."""
+        return self.experiment.digest, self.seed
+
+
+@dataclass(frozen=True)
+class Found:
+    """A run on disk that today's code understands."""
+
+    run: Run
+    experiment: Experiment
+    """Its recorded experiment, validated by today's code."""
+
+
+@dataclass(frozen=True)
+class Broken:
+    """An experiment file that cannot be run."""
+
+    file: Path
+    problem: str
+
+
+def load_entries(
+    folder: Path, names: Sequence[str], seeds: int, matrix: Matrix, *, quick: bool = False
+) -> tuple[list[Entry], list[Broken]]:
+    """The experiment files of `folder` that `names` (names or glob patterns) select; all if none.
+
+    quick: headline files only, one seed, few rounds and little evaluation. A file that cannot be
+    run is set apart, so that the others go on. Raises DgrpoError for a name that selects nothing,
+    or two files with one name.
+    """
+    files = sorted(folder.glob("*.toml"))
+    if not files:
+        raise DgrpoError(
+            f"no experiment files in {folder}",
+            remedy="run it where experiments/ is, or give --experiments FOLDER",
+        )
+    experiments, broken = [], []
+    for file in files:
+        try:
+            experiments.append(load_experiment(file))
+        except DgrpoError as error:
+            broken.append(Broken(file, str(error)))
+    for name, count in Counter(experiment.name for experiment in experiments).items():
+        if count > 1:
+            raise DgrpoError(f"two files in {folder} have name = {name!r}", remedy="rename one")
+    known = [one.name for one in experiments] + [one.file.stem for one in broken]
+    for pattern in names:
+        if not any(fnmatchcase(name, pattern) for name in known):
+            raise DgrpoError(
+                f"no experiment in {folder} is called {pattern!r}",
+                remedy=did_you_mean(pattern, known),
+            )
+    entries = []
+    for experiment in experiments:
+        headline = matrix.is_headline(experiment.name)
+        if not _selected(experiment.name, names) or (quick and not headline):
+            continue
+        if quick:
+            entries.append(Entry(shortened(experiment, matrix.quick_rounds), True, (0,)))
+        else:
+            count = seeds if headline else min(seeds, matrix.ablation_seeds)
+            entries.append(Entry(experiment, headline, tuple(range(count))))
+    return entries, [
+        one
+        for one in broken
+        if _selected(one.file.stem, names) and (not quick or matrix.is_headline(one.file.stem))
+    ]
+
+
+def _selected(name: str, patterns: Sequence[str]) -> bool:
+    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def shortened(experiment: Experiment, rounds: int) -> Experiment:
+    """The same experiment with few rounds and little evaluation; its digest stays."""
+    evaluation = experiment.evaluation.model_copy(update={"samples": 16, "final_samples": 64})
+    return experiment.model_copy(
+        update={"rounds": min(rounds, experiment.rounds), "evaluation": evaluation}
+    )
+
+
+def find_finished(folders: Iterable[Path]) -> tuple[list[Found], list[str]]:
+    """Finished runs under `folders`, and a line for each folder that had to be left out.
+
+    A folder is left out where a file is damaged, or holds settings that today's code refuses.
+    """
+    found: list[Found] = []
+    left_out: list[str] = []
+    validated: dict[str, Experiment] = {}
+    for folder in folders:
+        headers = sorted({header for pattern in HEADERS for header in folder.glob(pattern)})
+        for header in headers:
+            if not (header.parent / "summary.json").exists():
+                continue
+            try:
+                run = read_run(header.parent)
+                text = json.dumps(run.settings, sort_keys=True)
+                if text not in validated:
+                    validated[text] = experiment_from(run.settings)
+            except (DgrpoError, OSError) as error:
+                problem = error.problem if isinstance(error, DgrpoError) else str(error)
+                left_out.append(f"{header.parent}: {problem}")
+                continue
+            if _is_whole(run):
+                found.append(Found(run, validated[text]))
+            else:
+                left_out.append(f"{header.parent}: summary.json and rounds.jsonl do not agree")
+    return found, left_out
+
+
+def serves(found: Found, experiment: Experiment) -> bool:
+    """Whether a finished run is a run of `experiment`, as long and measured as it asks."""
+    summary = found.run.summary
+    assert summary is not None
+    return (
+        found.experiment.digest == experiment.digest
+        and summary["rounds"] >= experiment.rounds
+        and _measures(experiment) <= _measures(found.experiment)
+        and not unmeasured(experiment, summary)
+    )
+
+
+def unmeasured(experiment: Experiment, summary: Mapping[str, Any]) -> list[str]:
+    """Measures of `experiment` that a finished run's summary lacks."""
+    return [m.name for m in experiment.measure if m.name not in summary.get("metrics", {})]
+
+
+def runs_of(experiment: Experiment, found: Sequence[Found]) -> dict[int, Run]:
+    """Finished runs of `experiment` by seed; the first folder that has a seed counts."""
+    runs: dict[int, Run] = {}
+    for one in found:
+        if one.run.seed not in runs and serves(one, experiment):
+            runs[one.run.seed] = one.run
+    return dict(sorted(runs.items()))
+
+
+def missing(entries: Sequence[Entry], found: Sequence[Found]) -> list[Task]:
+    """What has to be run: headline before ablations, seed 0 of all before seed 1 of any.
+
+    Two entries that ask for the same run give one task, with the rounds of the longer one and the
+    name of the first.
+    """
+    wanted: dict[tuple[object, ...], Task] = {}
+    for entry in entries:
+        runs = runs_of(entry.experiment, found)
+        for seed in entry.seeds:
+            if seed in runs:
+                continue
+            task = Task(entry.experiment, seed, entry.headline)
+            place = (*task.key, frozenset(_measures(entry.experiment)))
+            held = wanted.get(place)
+            if held is None:
+                wanted[place] = task
+                continue
+            longest = max(held, task, key=lambda one: one.experiment.rounds).experiment
+            same_name = longest.model_copy(update={"name": held.experiment.name})
+            wanted[place] = replace(
+                held, experiment=same_name, headline=held.headline or task.headline
+            )
+    return sorted(wanted.values(), key=lambda task: (not task.headline, task.seed))
+
+
+def _measures(experiment: Experiment) -> set[str]:
+    """Every measure with its knobs."""
+    return {json.dumps(measure.settings(), sort_keys=True) for measure in experiment.measure}
+
+
+def _is_whole(run: Run) -> bool:
+    summary: dict[str, Any] = run.summary or {}
+    return bool(run.rounds) and summary.get("rounds") == run.rounds[-1].round

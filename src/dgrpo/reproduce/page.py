@@ -1,0 +1,291 @@
+"""The comparison as a page: the same tables as Markdown and as one self-contained HTML file.
+
+Everything on it is a number or comes from experiment files and `paper.toml`; nothing that a peer
+wrote is on it. The HTML page fetches nothing and runs only the scripts that its policy names.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from dgrpo.report.page import content_policy, inline_json, vega_script
+from dgrpo.report.tables import NOTHING, interval_text, number, percent
+from dgrpo.report.visible import visible
+from dgrpo.reproduce.compare import Comparison
+from dgrpo.reproduce.defended import HEADINGS, DefendedRow, cells
+from dgrpo.reproduce.matrix import Entry
+from dgrpo.reproduce.poisoned_share import Measured
+from dgrpo.reproduce.share_charts import panels, share_chart
+
+QUICK = (
+    "A smoke run: few rounds, one seed, little evaluation. It shows that every part runs. "
+    "It proves nothing about the paper, and no number on this page may be quoted."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table under a heading."""
+
+    title: str
+    note: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PaperPage:
+    """Everything that is to be written, whatever the format."""
+
+    warning: str
+    introduction: tuple[str, ...]
+    comparisons: tuple[Table, ...]
+    pivot: Table
+    defended: Table
+    theory: Table
+    progress: Table
+    measured: tuple[Measured, ...]
+
+
+def paper_page(
+    comparisons: Sequence[Comparison],
+    defended: Sequence[DefendedRow],
+    measured: Sequence[Measured],
+    progress: Sequence[tuple[Entry, int]],
+    *,
+    quick: bool = False,
+) -> PaperPage:
+    """Put the page together. progress: entries with the number of their finished seeds."""
+    sections = list(dict.fromkeys(one.figure.section for one in comparisons))
+    return PaperPage(
+        warning=QUICK if quick else "",
+        introduction=_introduction(comparisons, progress),
+        comparisons=tuple(
+            _section(title, [one for one in comparisons if one.figure.section == title])
+            for title in sections
+        ),
+        pivot=_pivot(defended),
+        defended=Table(
+            "Every experiment",
+            "After the last round, mean over seeds with 95 % bootstrap interval. Stopped and "
+            "rejected: share of completions over all rounds and seeds, with 95 % Wilson interval; "
+            "receivers with equal weights decide alike and count once. Screening: seconds of "
+            "verifying per second of generating. On reject: `zero-reward` is the paper's, `drop` "
+            "leaves the completion out of its group.",
+            HEADINGS,
+            tuple(cells(row) for row in defended),
+        ),
+        theory=_theory(measured),
+        progress=_progress(progress),
+        measured=tuple(measured),
+    )
+
+
+def _introduction(
+    comparisons: Sequence[Comparison], progress: Sequence[tuple[Entry, int]]
+) -> tuple[str, ...]:
+    counts = Counter(one.verdict for one in comparisons)
+    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
+    done = sum(min(finished, len(entry.seeds)) for entry, finished in progress)
+    wanted = sum(len(entry.seeds) for entry, _ in progress)
+    return (
+        "Made by `dgrpo reproduce` from the experiment files and `src/dgrpo/reproduce/paper.toml`. "
+        'The paper: "Hail to the Thief", arXiv 2511.09780; its models have 1.5 to 14 B parameters, '
+        "ours less than 2 M, so agreement means that the effect is there, not that the number is "
+        "the same.",
+        f"{done} of {wanted} runs are finished. Of {len(comparisons)} figures: {told}.",
+        "Ours: mean over n seeds after the last round, with its 95 % bootstrap interval over seeds "
+        "(none for n = 1; too narrow for n of 5 and fewer). A figure agrees if the mean lies in "
+        "the range under `agrees`; `weaker` and `stronger` speak of the attack, in the sections on "
+        "defenses of the defense. Compared with a control, values are paired by seed.",
+    )
+
+
+COMPARED = ("Claim", "Paper's figure", "Paper", "Ours", "n", "Agrees", "Verdict", "Why")
+
+
+def _section(title: str, rows: Sequence[Comparison]) -> Table:
+    return Table(title, "", COMPARED, tuple(_compared(row) for row in rows))
+
+
+def _compared(row: Comparison) -> tuple[str, ...]:
+    figure = row.figure
+    against = f" ({figure.as_} to {figure.against})" if figure.against else ""
+    verdict = row.verdict + (" (its interval reaches)" if row.interval_reaches else "")
+    differs = row.verdict in ("weaker", "stronger", "differs")
+    return (
+        figure.says,
+        figure.where,
+        figure.paper,
+        NOTHING if row.ours is None else interval_text(row.ours, lambda x: write(row, x)) + against,
+        _sample(row),
+        _range(row),
+        verdict,
+        (figure.why or "Not explained yet.") if differs else "",
+    )
+
+
+def write(row: Comparison, value: float) -> str:
+    """A value in the figure's unit; differences of shares are in percentage points."""
+    figure = row.figure
+    if figure.against and figure.as_ == "ratio":
+        return f"{value:.2f}×"
+    if figure.unit != "share":
+        return number(value)
+    if figure.against:
+        return f"{100 * value:+.1f} points"
+    return percent(value, 1)
+
+
+def _sample(row: Comparison) -> str:
+    if row.ours is None:
+        return NOTHING
+    return f"{row.seeds} × {row.rounds} rounds" if row.seeds else "card"
+
+
+def _range(row: Comparison) -> str:
+    if row.figure.agrees is None:
+        return NOTHING
+    low, high = row.figure.agrees
+    if high == float("inf"):
+        return f"≥ {write(row, low)}"
+    if low == float("-inf"):
+        return f"≤ {write(row, high)}"
+    return f"{write(row, low)} to {write(row, high)}"
+
+
+def _pivot(rows: Sequence[DefendedRow]) -> Table:
+    """Attack success with each defense, one line per attack and topology."""
+    columns = list(dict.fromkeys((row.defense, row.on_reject) for row in rows))
+    columns.sort(key=lambda column: (column[0] != "none", column))
+    lines = []
+    for attack, topology in dict.fromkeys((row.attack, row.topology) for row in rows):
+        line = [f"{attack}, {topology}"]
+        for column in columns:
+            those = [
+                row
+                for row in rows
+                if (row.attack, row.topology, row.defense, row.on_reject)
+                == (attack, topology, *column)
+            ]
+            line.append("; ".join(_outcome(row, len(those) > 1) for row in those) or NOTHING)
+        lines.append(tuple(line))
+    return Table(
+        "Attack × defense",
+        "Attack success after the last round, mean over seeds (n); for long-answer, which has no "
+        "rate, mean completion length in tokens. Where several experiments share a cell, each is "
+        "named.",
+        ("Attack", *(f"{d}, {r}" if r else d for d, r in columns)),
+        tuple(lines),
+    )
+
+
+def _outcome(row: DefendedRow, named: bool) -> str:
+    name = f"{row.name}: " if named else ""
+    found = row.figures
+    if found is None:
+        return f"{name}not run yet"
+    if found.attack_success is not None:
+        value = percent(found.attack_success.end.mean)
+    elif found.completion_tokens is not None:
+        value = f"{number(found.completion_tokens.end.mean)} tokens"
+    else:
+        value = NOTHING
+    return f"{name}{value} (n = {row.seeds})"
+
+
+def _theory(found: Sequence[Measured]) -> Table:
+    def written(value: float) -> str:
+        return f"{value:.2f}"
+
+    return Table(
+        "Poisoned share: theory and measurement",
+        "Undefended runs. Share: of a group that holds poison. Right: mean reward of the group's "
+        "other completions over the run (vertically decoys). Advantage of a poisoned completion: "
+        "theory is the exact expectation for groups of G at each round's rate, all prompts equally "
+        "hard; measured is what receivers computed. Push: share × advantage.",
+        ("Experiment", "Topology", "n", "Share", "Right", "Advantage, theory",
+         "Advantage, measured", "Push, theory", "Attack success"),
+        tuple(
+            (
+                one.name, one.topology, str(one.seeds), percent(one.share, 1),
+                percent(one.honest_right), written(one.predicted),
+                interval_text(one.advantage, written) if one.advantage else "not recorded",
+                written(one.share * one.predicted),
+                interval_text(one.success, percent) if one.success else NOTHING,
+            )
+            for one in found
+        ),
+    )  # fmt: skip
+
+
+def _progress(progress: Sequence[tuple[Entry, int]]) -> Table:
+    return Table(
+        "What has been run",
+        "Seeds of each experiment file; headline rows get more seeds than ablations.",
+        ("Experiment", "Kind", "Rounds", "Seeds finished"),
+        tuple(
+            (
+                entry.name,
+                "headline" if entry.headline else "ablation",
+                str(entry.experiment.rounds),
+                f"{finished} of {len(entry.seeds)}",
+            )
+            for entry, finished in progress
+        ),
+    )
+
+
+def markdown(page: PaperPage, picture: str) -> str:
+    """The page as Markdown. picture: link to the charts of poisoned share."""
+    parts = ["# The paper's figures and ours"]
+    if page.warning:
+        parts.append(f"> **{page.warning}**")
+    parts += page.introduction
+    parts += [_markdown_table(table) for table in page.comparisons]
+    parts += [_markdown_table(page.pivot), _markdown_table(page.defended)]
+    parts += [_markdown_table(page.theory)]
+    parts += [f"![Poisoned share: theory and measured points]({picture})"]
+    parts += [_markdown_table(page.progress)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown_table(table: Table) -> str:
+    lines = [f"## {table.title}", ""]
+    if table.note:
+        lines += [table.note, ""]
+    lines.append(_markdown_row(table.headings))
+    lines.append("|" + "---|" * len(table.headings))
+    lines += [_markdown_row(row) for row in table.rows] or [
+        _markdown_row((NOTHING,) * len(table.headings))
+    ]
+    return "\n".join(lines)
+
+
+def _markdown_row(row: Sequence[str]) -> str:
+    shown = (visible(cell).replace("\n", " ").replace("|", "\\|") for cell in row)
+    return "| " + " | ".join(shown) + " |"
+
+
+def html(page: PaperPage) -> str:
+    """The page as one HTML file that needs nothing else."""
+    report, own = files("dgrpo.report"), files("dgrpo.reproduce")
+    scripts = [vega_script(), (report / "page.js").read_text("utf-8")]
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["visible"] = visible
+    template = environment.from_string((own / "paper.html.jinja").read_text("utf-8"))
+    shown = [panel for panel in panels(page.measured) if panel.curves or panel.points]
+    return template.render(
+        page=page,
+        policy=content_policy(scripts),
+        style=Markup((report / "page.css").read_text("utf-8")),
+        scripts=[Markup(script) for script in scripts],
+        charts=inline_json([share_chart(panel).to_dict() for panel in shown]),
+        panels=shown,
+    )

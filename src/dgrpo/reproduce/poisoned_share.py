@@ -1,0 +1,108 @@
+"""What undefended runs say about their poisoned share, beside the theory's prediction.
+
+Leaves out defended runs: a defense changes who is in a group. `share_charts` draws it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from dgrpo.experiment import Experiment
+from dgrpo.measurement.intervals import Interval, bootstrap_mean
+from dgrpo.measurement.theory import exact_push
+from dgrpo.plugins import plugin_name
+from dgrpo.reproduce.compare import curve_point
+from dgrpo.reproduce.defended import CONTROLS
+from dgrpo.runs.reader import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the undefended runs of one experiment say about their poisoned share."""
+
+    name: str
+    topology: str
+    share: float
+    """Poisoned share of a group that holds poison."""
+    malicious_share: float
+    """Share of nodes that are malicious."""
+    honest_right: float
+    """Mean reward of the others in such a group, over the run: honest ones, or decoys (0)."""
+    predicted: float
+    """Advantage of a poisoned completion: theory at each round's reward, averaged over rounds."""
+    advantage: Interval | None
+    """The same as recorded, over seeds; None where runs do not record it."""
+    success: Interval | None
+    """Attack success at the end, over seeds."""
+    series: str
+    """Equal for experiments that differ in nothing but a share."""
+    seeds: int
+
+
+def measured(
+    experiments: Sequence[Experiment], runs: Mapping[str, Mapping[int, Run]]
+) -> list[Measured]:
+    """One entry per undefended, attacked, binary-reward experiment with finished runs."""
+    found = []
+    for experiment in experiments:
+        attacks = {plugin_name(type(attack)) for attack in experiment.attack}
+        mine = list(runs.get(experiment.name, {}).values())
+        if not mine or experiment.defense or not attacks or attacks & set(CONTROLS):
+            continue
+        one = _measured(experiment, mine)
+        if one is not None:
+            found.append(one)
+    return sorted(found, key=lambda one: (one.topology, one.share, one.malicious_share, one.name))
+
+
+def _measured(experiment: Experiment, runs: Sequence[Run]) -> Measured | None:
+    vertical = experiment.topology == "vertical"
+    others = "decoy" if vertical else "honest"
+    shares, rights, predictions, advantages, successes = [], [], [], [], []
+    for run in runs:
+        played = [line for line in run.rounds if line.screening.poisoned]
+        if not played:
+            continue
+        counts = [(line.screening.poisoned, getattr(line.screening, others)) for line in played]
+        share = sum(p for p, _ in counts) / sum(p + o for p, o in counts)
+        poisoned = max(1, round(share * experiment.group_size))
+        right = [line.reward_by_label.get(others) or 0.0 for line in played]
+        shares.append(share)
+        rights.append(fmean(right))
+        predictions.append(
+            fmean(exact_push(poisoned, experiment.group_size, a).advantage for a in right)
+        )
+        recorded = [line.advantage_by_label.get("poisoned") for line in played]
+        known = [one for one in recorded if one is not None]
+        if known:
+            advantages.append(fmean(known))
+        success = (run.summary or {}).get("attack_success") or {}
+        end = curve_point(success.get("by_round", []), "end")
+        if end is not None:
+            successes.append(end)
+    if not shares:
+        return None
+    return Measured(
+        name=experiment.name,
+        topology=experiment.topology,
+        share=fmean(shares),
+        malicious_share=experiment.malicious / experiment.nodes,
+        honest_right=fmean(rights),
+        predicted=fmean(predictions),
+        advantage=bootstrap_mean(advantages) if advantages else None,
+        success=bootstrap_mean(successes) if successes else None,
+        series=_series(experiment),
+        seeds=len(shares),
+    )
+
+
+def _series(experiment: Experiment) -> str:
+    """Everything but the shares and the sizes that a share forces."""
+    rest = dict(experiment.identity())
+    for size in ("nodes", "malicious", "prompts_per_round", "group_size"):
+        rest.pop(size)
+    rest["attack"] = [{**a, "poisoned_share": None} for a in rest["attack"]]
+    return json.dumps(rest, sort_keys=True)

@@ -1,0 +1,125 @@
+"""The process that plays one run, and what it tells the scheduler.
+
+torch is imported in here, after the process has set itself up: one thread, output into a log file,
+Ctrl-C left to the scheduler. SIGTERM ends the run as an exception does, so that what the run has
+opened is closed; its folder is whole at any moment, and the run goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, TextIO
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What a worker is to play."""
+
+    experiment: dict[str, Any]
+    """The resolved experiment."""
+    seed: int
+    folder: str
+    """The experiment's folder; the seed's lies inside."""
+    log: str
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A point was measured."""
+
+    round: int
+    accuracy: float | None
+    success: float | None
+    """Attack success by the first measure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The run is finished, or failed with `problem`."""
+
+    problem: str = ""
+
+
+def play(assignment: Assignment, connection: Connection) -> None:
+    """Play one run to its last round. Never raises: what goes wrong is sent, and written down."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _stop)
+    os.environ["OMP_NUM_THREADS"] = str(assignment.threads)
+    with _logging(Path(assignment.log)) as log:
+        try:
+            _run(assignment, connection, log)
+            connection.send(Ended())
+        except BrokenPipeError:  # the scheduler is gone
+            traceback.print_exc()
+        except Exception as error:
+            traceback.print_exc()
+            connection.send(Ended(str(error) or type(error).__name__))
+        finally:
+            connection.close()
+
+
+def _run(assignment: Assignment, connection: Connection, log: TextIO) -> None:
+    if not _locked(log):
+        raise RuntimeError("another process is playing this run")
+    import torch
+
+    from dgrpo.experiment import experiment_from
+    from dgrpo.reproduce.matrix import unmeasured
+    from dgrpo.runs.folder import read_json
+    from dgrpo.runs.running import run_experiment
+
+    torch.set_num_threads(assignment.threads)
+    experiment = experiment_from(assignment.experiment)
+    summary = Path(assignment.folder) / f"seed-{assignment.seed}" / "summary.json"
+    lacking = unmeasured(experiment, read_json(summary)) if summary.exists() else []
+    if lacking:
+        raise RuntimeError(
+            f"{summary.parent} is finished but does not measure {', '.join(lacking)}: "
+            "delete it to run it again"
+        )
+
+    def watch(line: dict[str, Any]) -> None:
+        success = next(iter(line["attack_success"].values()), None)
+        connection.send(Line(line["round"], line["accuracy"], success))
+
+    run_experiment(experiment, assignment.seed, Path(assignment.folder), watch)
+
+
+def _stop(*_: object) -> None:
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+@contextmanager
+def _logging(file: Path) -> Iterator[TextIO]:
+    """Send what this process and its children print into `file`; drop an empty one."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a", encoding="utf-8", errors="backslashreplace") as log:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(log.fileno(), stream.fileno())
+        yield log
+        sys.stderr.flush()
+        sys.stdout.flush()
+        if file.stat().st_size == 0:
+            file.unlink(missing_ok=True)
+
+
+def _locked(log: TextIO) -> bool:
+    """Whether the log is ours alone; always true where files cannot be locked."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
