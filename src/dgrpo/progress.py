@@ -112,7 +112,9 @@ def rejected(line: dict[str, Any]) -> str:
     """Rejected of received, over honest receivers."""
     counts = line["screening"]
     stopped = counts["poisoned_stopped"] + counts["decoy_stopped"] + counts["honest_rejected"]
-    return f"{stopped} of {counts['poisoned'] + counts['decoy'] + counts['honest']}"
+    undecided = sum(sum(own.get("undecided", {}).values()) for own in counts["by_defense"].values())
+    suffix = f", {undecided} not judged" if undecided else ""
+    return f"{stopped} of {counts['poisoned'] + counts['decoy'] + counts['honest']}{suffix}"
 
 
 def percent(share: float | None) -> str:

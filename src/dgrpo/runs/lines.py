@@ -162,7 +162,7 @@ def _screening(judged: Sequence[Judged], labels: Labels) -> dict[str, Any]:
     counts = dict.fromkeys(
         ("poisoned", "poisoned_stopped", "decoy", "decoy_stopped", "honest", "honest_rejected"), 0
     )
-    by_defense: dict[str, dict[str, int]] = {}
+    by_defense: dict[str, dict[str, Any]] = {}
     for one in judged:
         label = labels[one.received.item]
         stopped = _STOPPED[label]
@@ -171,6 +171,9 @@ def _screening(judged: Sequence[Judged], labels: Labels) -> dict[str, Any]:
         for name, verdict in one.verdicts.items():
             own = by_defense.setdefault(name, dict.fromkeys(_STOPPED.values(), 0))
             own[stopped] += not verdict.accepted
+            if verdict.undecided:  # also where the policy is to accept: never silently
+                kinds = own.setdefault("undecided", {})
+                kinds[verdict.undecided] = kinds.get(verdict.undecided, 0) + 1
     return {**counts, "by_defense": by_defense}
 
 
@@ -185,11 +188,13 @@ def _screening_totals(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Whole-run counts, and the shares that were stopped (null where there was nothing to stop)."""
     counts: Counter[str] = Counter()
     by_defense: dict[str, Counter[str]] = defaultdict(Counter)
+    undecided: dict[str, Counter[str]] = defaultdict(Counter)
     for line in lines:
         screened = line["screening"]
         counts.update({k: v for k, v in screened.items() if k != "by_defense"})
         for name, own in screened["by_defense"].items():
-            by_defense[name].update(own)
+            by_defense[name].update({k: n for k, n in own.items() if k != "undecided"})
+            undecided[name].update(own.get("undecided", {}))
 
     def share(counter: Counter[str], label: str) -> float | None:
         return counter[_STOPPED[label]] / counts[label] if counts[label] else None
@@ -200,6 +205,7 @@ def _screening_totals(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
         **shares,
         "by_defense": {
             name: {_STOPPED[label]: share(own, label) for label in _STOPPED}
+            | ({"undecided": dict(undecided[name])} if undecided[name] else {})
             for name, own in by_defense.items()
         },
     }

@@ -30,6 +30,8 @@ class DefenseCounts:
     poisoned_stopped: int = 0
     decoy_stopped: int = 0
     honest_rejected: int = 0
+    undecided: dict[str, int] = field(default_factory=dict)
+    """Completions it could not judge, by what kept it; its policy accepted or rejected them."""
 
 
 @dataclass(frozen=True, slots=True)
