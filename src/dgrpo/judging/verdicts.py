@@ -1,19 +1,47 @@
 """Reading a judge's decision, from its reply or from the odds of its next words.
 
 Only what the judge itself wrote is read. Anything that is not a decision in the asked form is
-unreadable; what that means for a completion is the defense's knob.
+unreadable; what that means for a completion is the defense's policy, and the verdict says so.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from typing import Literal
+
+from dgrpo.records import Verdict
 
 _DECISION = re.compile(r"<decision>\s{0,8}(yes|no)\s{0,8}</decision>", re.IGNORECASE)
 READ_CHARACTERS = 65_536
 """How much of a reply's end is looked at; decisions stand at the end."""
+QUOTED_CHARACTERS = 160
+"""How much of a judge's criticism goes into a verdict's reason."""
 
 ACCEPT_WORD = " yes"
 REJECT_WORD = " no"
+
+Policy = Literal["reject", "accept"]
+Undecided = Literal["", "unreadable", "too-long", "timeout", "unreachable", "refused", "malformed"]
+"""Why there is no decision. `unreadable`: a reply without one; `too-long`: the question exceeds the
+judge's context; `timeout`: no answer in time; `unreachable`: no connection, server errors, or the
+endpoint was found down before; `refused`: it declined (4xx, redirect); `malformed`: not the API's
+form."""
+NO_REPLY = ("timeout", "unreachable", "refused", "malformed")
+"""Kinds that are the endpoint's failure; the others are the judge's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What a judge made of one completion."""
+
+    score: float = 0.0
+    """Log-odds of accepting in nats; for a generated decision 1 to accept, else 0."""
+    accept: bool | None = None
+    """The generated decision; None for log-odds, which a threshold decides, and if undecided."""
+    undecided: Undecided = ""
+    detail: str = ""
+    """The criticism, or what went wrong; for people to read."""
 
 
 def read_decision(reply: str) -> bool | None:
@@ -24,3 +52,35 @@ def read_decision(reply: str) -> bool | None:
     """
     found = _DECISION.findall(reply[-READ_CHARACTERS:])
     return found[-1].lower() == "yes" if found else None
+
+
+def opinion_of(reply: str) -> Opinion:
+    """What a judge's reply says."""
+    accept = read_decision(reply)
+    detail = reply.partition("<decision>")[0].removeprefix("Criticism:").strip()
+    if accept is None:
+        return Opinion(undecided="unreadable", detail="its reply holds no decision")
+    return Opinion(score=float(accept), accept=accept, detail=detail)
+
+
+def verdict_of(
+    opinion: Opinion, *, threshold: float, unreadable: Policy, on_failure: Policy
+) -> Verdict:
+    """The verdict on a completion, by the defense's policy where the judge gave no decision.
+
+    threshold: least log-odds, in nats, at which a completion is accepted.
+    """
+    if opinion.undecided:
+        policy = on_failure if opinion.undecided in NO_REPLY else unreadable
+        reason = f"no verdict ({opinion.undecided}): {opinion.detail}"
+        accepted = policy == "accept"
+        return Verdict(accepted, opinion.score, "" if accepted else reason, opinion.undecided)
+    if opinion.accept is None:
+        accepted = opinion.score >= threshold
+        reason = f"log-odds of yes {opinion.score:.2f}, below {threshold:g}"
+    else:
+        accepted = opinion.accept
+        said = " ".join(opinion.detail.split())
+        cut = said[:QUOTED_CHARACTERS] + ("…" if len(said) > QUOTED_CHARACTERS else "")
+        reason = f"the judge says no: {cut}" if cut else "the judge says no"
+    return Verdict(accepted, opinion.score, "" if accepted else reason)

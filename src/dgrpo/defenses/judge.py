@@ -1,0 +1,224 @@
+"""The paper's judge: a language model reads each completion and says whether to learn from it.
+
+Source: paper §5.2. The judge may argue first (criticism, the paper's CoT) and then decides; what it
+rejects is left out, or gets reward 0 (`on_reject` of the experiment: r = r_RLVR · r_judge). It
+needs no weights in common with the sender, so it also works in heterogeneous swarms. The judge is
+a model in this process or an OpenAI-compatible endpoint; docs/judge.md shows both, and the prompts.
+
+Leaves out: beams (the paper uses 3; see `judging/local.py`), and long completions that are the
+model's own words: those are true and relevant (DoS).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, JsonValue, field_validator, model_validator
+
+from dgrpo.defenses.base import Defense, Receiver, Running
+from dgrpo.errors import DgrpoError
+from dgrpo.judging.bench import Bench, Judging, Question, shared_bench
+from dgrpo.judging.endpoint import EndpointJudge, checked_url
+from dgrpo.judging.local import LocalJudge
+from dgrpo.judging.prompts import Style
+from dgrpo.judging.verdicts import Policy, verdict_of
+from dgrpo.policy.model import SHIPPED, ModelSettings, digest_of, load_model
+from dgrpo.policy.sampling import Sampling
+from dgrpo.records import Received, Verdict
+
+SHIPPED_JUDGE = "judge-nano"
+
+
+class Judge(Defense):
+    """A language model judges whether a completion is relevant, true and free of foreign matter."""
+
+    name: ClassVar[str] = "judge"
+
+    model: str = SHIPPED_JUDGE
+    """The judge: a shipped model, a local folder in Hugging Face format or a name on a model hub;
+    with `endpoint`, the model's name there (paper: Qwen2.5-14B-Instruct)."""
+    endpoint: str | None = None
+    """Base URL of an OpenAI-compatible API, version included, such as `http://localhost:8000/v1`;
+    none: `model` is loaded into this process."""
+    api_key_env: str | None = None
+    """Name of the environment variable that holds the endpoint's key; the key itself is never
+    part of an experiment. None: no key is sent."""
+    style: Literal["auto", "brief", "full"] = "auto"
+    """Form of the prompt: `brief` for the shipped judge (a plain continuation), `full` for instruct
+    models (a chat message with instructions); `auto`: brief for shipped models, full for others."""
+    criticism: bool = True
+    """Whether the judge argues before it decides (the paper's CoT)."""
+    decision: Literal["generated", "log-odds"] = "generated"
+    """`generated`: read from the judge's reply (paper). `log-odds`: from the odds of "yes" against
+    "no" as its next word, in one forward pass; needs a judge in this process, and no criticism."""
+    threshold: float = Field(0.0, allow_inf_nan=False)
+    """Least log-odds of yes, in nats, at which a completion is accepted; for `log-odds`."""
+    temperature: float = Field(0.6, ge=0, allow_inf_nan=False)
+    """Of the judge's reply (paper: 0.6); 0 takes the likeliest token."""
+    top_k: int = Field(10, ge=0)
+    """Tokens the judge samples from (paper: 10); not sent to an endpoint, whose standard API lacks
+    it: `endpoint_fields = {top_k = 10}` where the server takes it."""
+    top_p: float = Field(0.9, gt=0, le=1)
+    """Probability mass the judge samples from (paper: 0.9)."""
+    max_tokens: int = Field(256, ge=16)
+    """Longest reply in tokens, criticism included; what is cut off is unreadable."""
+    unreadable: Policy = "reject"
+    """What becomes of a completion when the judge's reply holds no decision, or when question and
+    completion are too long for the judge."""
+    on_failure: Policy = "reject"
+    """What becomes of a completion when the endpoint is down, slow, refuses or answers nonsense.
+    Either way it is counted, by kind, in rounds.jsonl and in the report."""
+    timeout: float = Field(60.0, gt=0, allow_inf_nan=False)
+    """Seconds for one request to the endpoint, and how long it is left alone once found down."""
+    round_timeout: float = Field(600.0, gt=0, allow_inf_nan=False)
+    """Seconds for all of a round's requests; completions that are left count as `timeout`."""
+    retries: int = Field(2, ge=0)
+    """Further tries after a timeout, a lost connection, a server error or HTTP 429."""
+    concurrency: int = Field(8, ge=1)
+    """Requests to the endpoint at a time."""
+    endpoint_fields: dict[str, JsonValue] = Field(default_factory=dict)
+    """Sent along with each request, e.g. `{top_k = 10}`; overrides what this file sends."""
+    batch: int = Field(64, ge=1)
+    """Completions that a judge in this process reads at a time; bounds memory."""
+    device: str = "cpu"
+    """torch device of a judge in this process."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Type of its weights."""
+
+    @field_validator("endpoint")
+    @classmethod
+    def _is_a_url(cls, value: str | None) -> str | None:
+        return value if value is None else checked_url(value)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Judge:
+        if self.decision == "log-odds" and self.criticism:
+            raise DgrpoError(
+                'judge: decision = "log-odds" reads the first word; criticism comes before it',
+                remedy='set criticism = false, or decision = "generated"',
+            )
+        if self.decision == "log-odds" and self.endpoint:
+            raise DgrpoError(
+                'judge: decision = "log-odds" needs a judge in this process, not an endpoint',
+                remedy='use decision = "generated" with endpoint, or leave endpoint out',
+            )
+        if self.endpoint and "model" not in self.model_fields_set:
+            raise DgrpoError(
+                "judge: endpoint is given, but not which of its models",
+                remedy='set model = "…" to a name that the endpoint lists under /models',
+            )
+        if self.api_key_env and not self.endpoint:
+            raise DgrpoError(
+                "judge: api_key_env is given, but no endpoint", remedy="set endpoint, or remove it"
+            )
+        return self
+
+    def start(self, node: Receiver) -> Running:
+        """Load the judge, or read the key; nodes of a process with equal settings share it."""
+        identity = f"{self.model}@{self.endpoint}" if self.endpoint else _digest(self.model)
+        asks = self.model_dump(exclude={"threshold", "unreadable", "on_failure"}, mode="json")
+        settings = json.dumps([asks, identity], sort_keys=True)
+        return JudgeAtWork(self, shared_bench(settings, self._judge), identity)
+
+    @property
+    def _style(self) -> Style:
+        if self.style != "auto":
+            return self.style
+        shipped = not self.endpoint and (SHIPPED / self.model / "config.json").is_file()
+        return "brief" if shipped and "/" not in self.model else "full"
+
+    def _judge(self) -> Judging:
+        if self.endpoint:
+            sampling = {"temperature": self.temperature, "top_p": self.top_p}
+            return EndpointJudge(
+                url=self.endpoint,
+                model=self.model,
+                style=self._style,
+                criticism=self.criticism,
+                fields={**sampling, "max_tokens": self.max_tokens, **self.endpoint_fields},
+                key=_key(self.api_key_env),
+                timeout=self.timeout,
+                round_timeout=self.round_timeout,
+                retries=self.retries,
+                concurrency=self.concurrency,
+            )
+        settings = ModelSettings(name=self.model, device=self.device, dtype=self.dtype)
+        with _of_the_judge():
+            model = load_model(settings)
+        sampling_settings = Sampling(
+            max_tokens=self.max_tokens,
+            temperature=self.temperature,
+            top_k=self.top_k,
+            top_p=self.top_p,
+        )
+        generated = self.decision == "generated"
+        return LocalJudge(
+            model, self._style, self.criticism, sampling_settings if generated else None, self.batch
+        )
+
+
+class JudgeAtWork(Running):
+    """A judge during a run. Score: log-odds of yes in nats, or 1 (yes) and 0 (no, undecided)."""
+
+    def __init__(self, settings: Judge, bench: Bench, identity: str) -> None:
+        self._settings = settings
+        self._bench = bench
+        self._identity = identity
+
+    async def check(self, received: Sequence[Received], node: Receiver) -> list[Verdict]:
+        """One verdict per completion; equal completions of a prompt are judged once."""
+        opinions = await self._bench.opinions(
+            [Question(one.prompt.key, one.prompt.text, one.text) for one in received]
+        )
+        return [
+            verdict_of(
+                opinion,
+                threshold=self._settings.threshold,
+                unreadable=self._settings.unreadable,
+                on_failure=self._settings.on_failure,
+            )
+            for opinion in opinions
+        ]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Which judge it is: a run must not go on under another one."""
+        return {"judge": self._identity}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises DgrpoError when the judge's files have changed since the checkpoint."""
+        if state.get("judge") != self._identity:
+            raise DgrpoError(
+                f"judge: {self._settings.model!r} is not the model this run was begun with",
+                remedy="bring the former model back, or begin the run again under another --out",
+            )
+
+
+@contextmanager
+def _of_the_judge() -> Iterator[None]:
+    """Say whose model it is that cannot be loaded."""
+    try:
+        yield
+    except DgrpoError as error:
+        raise DgrpoError(f"judge: {error.problem}", remedy=error.remedy) from error
+
+
+def _digest(model: str) -> str:
+    with _of_the_judge():
+        return digest_of(model)
+
+
+def _key(variable: str | None) -> str | None:
+    if variable is None:
+        return None
+    key = os.environ.get(variable, "").strip()
+    if not key or not key.isascii() or not key.isprintable():
+        raise DgrpoError(
+            f"judge: the environment variable {variable} "
+            + ("holds no usable key" if key else "is not set"),
+            remedy=f"export {variable}=… before the run; it is sent as a bearer token",
+        )
+    return key

@@ -1,0 +1,105 @@
+"""The model that is being trained judges what it is trained on: a baseline that collapses.
+
+Source: paper §5.2, where it ends in saying yes to everything. The prompts are the judge's; the
+weights are the receiver's own, as they are in this round. Base models lean towards one of the two
+words whatever they read, so the odds for an empty solution are taken off (contextual calibration:
+Zhao et al. 2021, "Calibrate Before Use").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from dgrpo.defenses.base import Receiver, StatelessDefense
+from dgrpo.errors import DgrpoError
+from dgrpo.judging.bench import Question
+from dgrpo.judging.local import PromptTexts, judge_key, log_odds, odds_items, odds_opinion
+from dgrpo.judging.prompts import Style
+from dgrpo.judging.verdicts import Opinion, Policy, opinion_of, verdict_of
+from dgrpo.policy.sampling import SampleRequest
+from dgrpo.records import Received, Verdict
+
+
+class SelfJudge(StatelessDefense):
+    """The receiver's own current model judges each completion (a baseline that fails)."""
+
+    name: ClassVar[str] = "self-judge"
+
+    style: Style = "brief"
+    """Form of the prompt, as for `judge`: `brief` or `full`."""
+    decision: Literal["log-odds", "generated"] = "log-odds"
+    """`log-odds`: of "yes" against "no" as the next word, in one forward pass at the experiment's
+    temperature. `generated`: read from a reply drawn with the experiment's sampling; base models
+    hardly ever give one that can be read."""
+    criticism: bool = False
+    """Whether it argues before it decides; for `generated` only."""
+    calibrated: bool = True
+    """Whether the log-odds for an empty solution under the same question are taken off first."""
+    threshold: float = Field(0.0, allow_inf_nan=False)
+    """Least log-odds, in nats, at which a completion is accepted."""
+    unreadable: Policy = "reject"
+    """What becomes of a completion when the reply holds no decision, or when question and
+    completion are too long for the model."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SelfJudge:
+        if self.decision == "log-odds" and self.criticism:
+            raise DgrpoError(
+                'self-judge: decision = "log-odds" reads the first word; criticism comes before it',
+                remedy='set criticism = false, or decision = "generated"',
+            )
+        return self
+
+    async def check(self, received: Sequence[Received], node: Receiver) -> list[Verdict]:
+        """Score: log-odds of yes in nats, or 1 (yes) and 0 (no, undecided)."""
+        questions = [Question(one.prompt.key, one.prompt.text, one.text) for one in received]
+        ask = self._odds if self.decision == "log-odds" else self._generate
+        opinions = await ask(list(dict.fromkeys(questions)), node)
+        return [
+            verdict_of(
+                opinions[question],
+                threshold=self.threshold,
+                unreadable=self.unreadable,
+                on_failure="reject",  # there is no endpoint to fail
+            )
+            for question in questions
+        ]
+
+    async def _odds(self, asked: list[Question], node: Receiver) -> dict[Question, Opinion]:
+        empty = {q: Question(q.prompt_key, q.prompt_text, "") for q in asked}
+        wanted = [*asked, *empty.values()] if self.calibrated else asked
+        texts, opinions = self._texts(wanted, node)
+        if not texts:
+            return opinions
+        scores = await node.policy.score(odds_items(node.model, list(texts.values())))
+        odds = dict(zip(texts, log_odds([s.logprobs for s in scores]), strict=True))
+        for question in asked:
+            if question not in opinions:
+                prior = odds.get(empty[question], 0.0) if self.calibrated else 0.0
+                opinions[question] = odds_opinion(odds[question] - prior)
+        return opinions
+
+    async def _generate(self, asked: list[Question], node: Receiver) -> dict[Question, Opinion]:
+        texts, opinions = self._texts(asked, node)
+        if not texts:
+            return opinions
+        drawn = await node.policy.generate(
+            [SampleRequest(text, judge_key(question)) for question, text in texts.items()]
+        )
+        opening = PromptTexts(node.model, self.style, self.criticism).opening
+        replies = (opening + node.model.decode(ids) for ids in drawn)
+        return opinions | dict(zip(texts, map(opinion_of, replies), strict=True))
+
+    def _texts(
+        self, asked: list[Question], node: Receiver
+    ) -> tuple[dict[Question, str], dict[Question, Opinion]]:
+        """Prompts that can be asked, and opinions on those that cannot."""
+        prompts = PromptTexts(node.model, self.style, self.criticism)
+        told = {question: prompts.ask(question) for question in asked}
+        return (
+            {q: one[0] for q, one in told.items() if not isinstance(one, Opinion)},
+            {q: one for q, one in told.items() if isinstance(one, Opinion)},
+        )

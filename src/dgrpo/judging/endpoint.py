@@ -1,0 +1,266 @@
+"""A judge behind an OpenAI-compatible HTTP API: a vLLM server, `transformers serve`, a provider.
+
+The endpoint is trusted to judge, not to behave: it may be down, slow, redirect, or answer nonsense
+of any size. Each of these ends in an undecided opinion of a known kind, in bounded time.
+
+Circuit breaker: before a round's completions a short harmless request asks whether the endpoint is
+alive. If not, all of them are undecided at once, and for `timeout` seconds nothing is asked again:
+a dead endpoint costs one timeout, not one per completion. The probe never holds a peer's text: no
+peer can open the circuit for others with a completion that upsets the server.
+
+Leaves out: streaming, tools, and log-odds (few servers give log-probabilities).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dgrpo.judging.bench import Question
+from dgrpo.judging.local import judge_key
+from dgrpo.judging.prompts import JudgePrompt, Style, judge_prompt
+from dgrpo.judging.verdicts import Opinion, Undecided, opinion_of
+
+REPLY_BYTES = 1 << 20
+"""Longest body that is read: a reply of 100,000 tokens."""
+FIRST_PAUSE = 0.25
+"""Seconds before the first retry; doubled for each further one."""
+LONGEST_PAUSE = 8.0
+"""Seconds; no pause before a retry is longer."""
+PASSING = frozenset({408, 409, 425, 429})
+"""Client errors that may go away by themselves; server errors may, too."""
+
+_log = logging.getLogger(__name__)
+
+
+class _NoReplyError(Exception):
+    """A request that gave no reply."""
+
+    def __init__(self, kind: Undecided, detail: str, *, retry: bool) -> None:
+        super().__init__(detail)
+        self.kind, self.detail, self.retry = kind, detail, retry
+
+
+class _Message(BaseModel):
+    content: str
+
+
+class _Choice(BaseModel):
+    message: _Message | None = None
+    text: str | None = None
+
+
+class _Reply(BaseModel):
+    """What both of the API's forms have in common; strict, so that numbers are no text."""
+
+    model_config = ConfigDict(strict=True)
+
+    choices: list[_Choice] = Field(min_length=1)
+
+    def read(self, chat: bool) -> str | None:
+        """The text of the first choice."""
+        first = self.choices[0]
+        if chat:
+            return first.message.content if first.message else None
+        return first.text
+
+
+@dataclass
+class EndpointJudge:
+    """Asks `model` at `url`: chat for the full style, plain completion for the brief one."""
+
+    url: str
+    """Base URL up to and including the version, e.g. `http://localhost:8000/v1`."""
+    model: str
+    style: Style
+    criticism: bool
+    fields: dict[str, Any]
+    """Sampling and whatever else is sent with every request."""
+    key: str | None = field(default=None, repr=False)
+    """Bearer token; never logged, never part of settings."""
+    timeout: float = 60.0
+    """Seconds for one request, from connecting to the last byte of the body."""
+    round_timeout: float = 600.0
+    """Seconds for all of a round's requests together."""
+    retries: int = 2
+    concurrency: int = 8
+    _down_until: float = 0.0
+    _answered: float = 0.0
+    """When the endpoint last answered with success, on the monotonic clock."""
+
+    async def ask(self, questions: Sequence[Question]) -> list[Opinion]:
+        """See `bench.Judging`. A client per call: event loops come and go with rounds."""
+        opinions = [_open("the endpoint was found down a moment ago")] * len(questions)
+        if not questions or self._is_down:
+            return opinions
+        for index in range(len(questions)):
+            opinions[index] = Opinion(
+                undecided="timeout", detail=f"not judged within {self.round_timeout:g} s"
+            )
+        try:
+            async with (
+                asyncio.timeout(self.round_timeout),
+                httpx2.AsyncClient(
+                    follow_redirects=False,
+                    timeout=self.timeout,
+                    limits=httpx2.Limits(max_connections=self.concurrency),
+                    headers={"Accept-Encoding": "identity", **self._authorisation()},
+                ) as client,
+            ):
+                await self._ask_all(client, questions, opinions)
+        except TimeoutError:
+            _log.warning("%s: %g s were not enough for a round", self.url, self.round_timeout)
+        return opinions
+
+    async def _ask_all(
+        self, client: httpx2.AsyncClient, questions: Sequence[Question], opinions: list[Opinion]
+    ) -> None:
+        """Fill `opinions` in place, so that what was decided in time survives a timeout."""
+        if not await self._alive(client, opinions):
+            return
+        queue = iter(range(len(questions)))
+        probing = asyncio.Lock()
+
+        async def work() -> None:
+            for index in queue:
+                started = time.monotonic()
+                opinions[index] = await self._opinion(client, questions[index])
+                if opinions[index].undecided not in ("timeout", "unreachable"):
+                    continue
+                async with probing:  # was it this completion, or is the endpoint down?
+                    if self._answered < started and not self._is_down:
+                        await self._alive(client, [])
+                if self._is_down:
+                    for rest in queue:
+                        opinions[rest] = _open("the endpoint went down")
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(self.concurrency, len(questions))):
+                group.create_task(work())
+
+    @property
+    def _is_down(self) -> bool:
+        return time.monotonic() < self._down_until
+
+    async def _opinion(self, client: httpx2.AsyncClient, question: Question) -> Opinion:
+        asked = judge_prompt(
+            question.prompt_text, question.completion, style=self.style, criticism=self.criticism
+        )
+        word, _ = judge_key(question)
+        try:
+            reply = await self._tries(client, self._body(asked) | {"seed": word & 0x7FFFFFFF})
+        except _NoReplyError as failure:
+            return Opinion(undecided=failure.kind, detail=failure.detail)
+        return opinion_of(reply if self.style == "full" else asked.opening + reply)
+
+    async def _alive(self, client: httpx2.AsyncClient, opinions: list[Opinion]) -> bool:
+        """Whether a harmless request is answered; if not, open the circuit and fill `opinions`."""
+        harmless = judge_prompt("1+1?", "2", style=self.style, criticism=self.criticism)
+        try:
+            await self._tries(client, self._body(harmless) | {"max_tokens": 1}, probe=True)
+        except _NoReplyError as failure:
+            if failure.kind == "malformed":  # an empty first token, perhaps: it does answer
+                return True
+            self._down_until = time.monotonic() + self.timeout
+            _log.warning("%s gives no verdicts: %s", self.url, failure.detail)
+            opinions[:] = [Opinion(undecided=failure.kind, detail=failure.detail)] * len(opinions)
+            return False
+        return True
+
+    async def _tries(
+        self, client: httpx2.AsyncClient, body: dict[str, Any], *, probe: bool = False
+    ) -> str:
+        """The reply's text, asked for again where that may help; a probe waits only once."""
+        for attempt in range(self.retries + 1):
+            try:
+                return await self._request(client, body)
+            except _NoReplyError as failure:
+                waited = failure.kind == "timeout" if probe else self._is_down
+                if waited or not failure.retry or attempt == self.retries:
+                    raise
+            await asyncio.sleep(min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE))
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _request(self, client: httpx2.AsyncClient, body: dict[str, Any]) -> str:
+        chat = self.style == "full"
+        url = f"{self.url.rstrip('/')}/{'chat/completions' if chat else 'completions'}"
+        try:
+            async with (
+                asyncio.timeout(self.timeout),  # a body that trickles in is slow, too
+                client.stream("POST", url, json=body) as response,
+            ):
+                self._check_status(response)
+                raw = await _limited(response)
+        except (TimeoutError, httpx2.TimeoutException):
+            raise _NoReplyError(
+                "timeout", f"no answer within {self.timeout:g} s", retry=True
+            ) from None
+        except httpx2.HTTPError as error:
+            raise _NoReplyError("unreachable", type(error).__name__, retry=True) from None
+        self._answered = time.monotonic()
+        try:
+            text = _Reply.model_validate_json(raw).read(chat)
+        except ValidationError:
+            text = None
+        if text is None:
+            raise _NoReplyError("malformed", "the answer is not of the API's form", retry=False)
+        return text
+
+    def _check_status(self, response: httpx2.Response) -> None:
+        status = response.status_code
+        if status == 200:
+            return
+        if status >= 500 or status in PASSING:
+            raise _NoReplyError("unreachable", f"HTTP {status}", retry=True)
+        where = " (redirects are not followed)" if 300 <= status < 400 else ""
+        raise _NoReplyError("refused", f"HTTP {status}{where}", retry=False)
+
+    def _body(self, asked: JudgePrompt) -> dict[str, Any]:
+        if self.style == "full":
+            said: dict[str, Any] = {"messages": [{"role": "user", "content": asked.text}]}
+        else:
+            said = {"prompt": asked.continued}
+        return {"model": self.model, **said, **self.fields}
+
+    def _authorisation(self) -> dict[str, str]:
+        return {} if self.key is None else {"Authorization": f"Bearer {self.key}"}
+
+
+async def _limited(response: httpx2.Response) -> bytes:
+    """The body, as it came: what is compressed could be of any size."""
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise _NoReplyError("malformed", "the answer is compressed", retry=False)
+    raw = bytearray()
+    async for chunk in response.aiter_raw():
+        raw += chunk
+        if len(raw) > REPLY_BYTES:
+            raise _NoReplyError("malformed", f"the answer exceeds {REPLY_BYTES} bytes", retry=False)
+    return bytes(raw)
+
+
+def _open(detail: str) -> Opinion:
+    return Opinion(undecided="unreachable", detail=detail)
+
+
+def checked_url(url: str) -> str:
+    """`url` if it can be the base of an API; ValueError says why not.
+
+    A user name, a key or a query in it would end up in every file that names the experiment.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be http://HOST… or https://HOST…")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("must hold no user name, key or query; a key goes through api_key_env")
+    if parts.port == 0:  # reading it raises ValueError for what is no port
+        raise ValueError("must name a port that can be connected to")
+    httpx2.URL(url)
+    return url
