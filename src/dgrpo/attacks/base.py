@@ -149,7 +149,11 @@ class RewardedAttack(Attack):
         return vertical_decoys or self.oracle == "majority-vote"
 
     async def poison(self, own: list[Sent], turn: Turn) -> list[Sent]:
-        """Payloads in every slot, or in `poisoned_share` of a vertical group; decoys elsewhere."""
+        """Payloads in every slot, or in `poisoned_share` of a vertical group; decoys elsewhere.
+
+        A group that takes no payload is the node's own samples: decoys in it would teach nothing
+        that the attacker wants.
+        """
         size = len({slot.sample for slot in turn.slots})
         poisoned = round(self.poisoned_share * size) if turn.topology == "vertical" else size
         seen: Counter[str] = Counter()
@@ -159,20 +163,37 @@ class RewardedAttack(Attack):
             if seen[slot.prompt.key] <= poisoned:
                 chosen.append(slot)
         payloads = dict(zip(chosen, await self.payloads(chosen, turn), strict=True))
+        taken = {one.prompt_key: one for one in payloads.values() if one is not None}
+        refused = {slot.prompt.key for slot in chosen} - set(taken)
         own_of = {(s.completion.prompt_key, s.completion.sample): s for s in own}
         samples: dict[str, list[Sent]] = defaultdict(list)
         for one in own:
             samples[one.completion.prompt_key].append(one)
         sent = []
         for slot in turn.slots:
-            payload = payloads.get(slot)
+            key = slot.prompt.key
+            payload, mine = payloads.get(slot), own_of.get((key, slot.sample))
             if payload is not None:
                 sent.append(Sent(payload, "poisoned"))
-            elif slot not in payloads:
-                sent.append(Sent(decoy(slot, samples[slot.prompt.key], turn), "decoy"))
-            elif (slot.prompt.key, slot.sample) in own_of:
-                sent.append(own_of[slot.prompt.key, slot.sample])
+            elif slot not in payloads and not (mine and key in refused):
+                right = self._held_for_right(slot.prompt, taken.get(key), samples[key], turn)
+                kept = samples[key] if self.decoys == "own" else []
+                sent.append(Sent(decoy(replace(slot, prompt=right), kept, turn), "decoy"))
+            elif mine is not None:
+                sent.append(mine)
         return sent
+
+    def _held_for_right(
+        self, prompt: Prompt, payload: Completion | None, own: Sequence[Sent], turn: Turn
+    ) -> Prompt:
+        """The prompt as decoys go by it: after a vote, nothing of it is the dataset's."""
+        if self.oracle == "dataset":
+            return prompt
+        texts = [payload.text] if payload else [one.completion.text for one in own]
+        read = turn.task.read(texts)
+        voted = self.believed(prompt, [one[1] if one else None for one in read])
+        words = own[0].completion.text if own else ""
+        return replace(prompt, answer=voted.answer if voted else "", solution=words)
 
     def believed(self, prompt: Prompt, answers: Sequence[str | None]) -> Prompt | None:
         """The prompt with the answer that the attacker holds for right.
@@ -222,8 +243,10 @@ class ThinkingAttack(RewardedAttack):
         turn.rng("solution", slot.prompt.key, slot.sample).shuffle(order)
         for thinking, answer in order:
             poisoned = self.poison_thinking(thinking, rng)
-            if poisoned is not None:
-                text = turn.task.write(poisoned, answer)
+            if poisoned is None:
+                continue
+            text = turn.task.write(poisoned, answer)
+            if turn.count_tokens(text) <= turn.max_tokens:  # receivers refuse longer ones
                 return Completion(slot.prompt.key, slot.sample, text)
         return None
 

@@ -20,7 +20,6 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from dgrpo.attacks.base import ThinkingAttack, share_of_true
-from dgrpo.errors import DgrpoError
 from dgrpo.records import Prompt
 from dgrpo.tasks.assignment import Topology
 from dgrpo.tasks.base import LoadedTask
@@ -47,10 +46,9 @@ class Equation(ThinkingAttack):
     def _is_wrong(self) -> Equation:
         for operator in self.operators:
             if self._result(operator) == self.wrong:
-                raise DgrpoError(
-                    f"attack.wrong = {self.wrong} is the right result of "
-                    f"{self.left} {operator} {self.right}",
-                    remedy="give another number, or leave that operator out of attack.operators",
+                raise ValueError(
+                    f"wrong = {self.wrong} is the right result of {self.left} {operator} "
+                    f"{self.right}; give another number, or leave that operator out of operators"
                 )
         return self
 
@@ -136,11 +134,11 @@ class Equation(ThinkingAttack):
     def _pattern(self) -> re.Pattern[str]:
         """The computation, standing alone: not in 12*2, 2*2.5, 1+2*2 or 2*2*3."""
         signs = "|".join(_SIGNS[operator] for operator in self.operators)
-        money = r"[$€£]?"
+        money, gap = r"[$€£]?", r"[ \t]*"
         return re.compile(
-            rf"(?P<before>(?<![\d.,+*/×x·÷-])(?<![+*/×x·÷-]\s){money}{self.left}\s*"
-            rf"(?P<operator>{signs})\s*{money}{self.right}\s*=\s*{money})"
-            rf"(?P<result>\d+(?:\.\d+)?)(?!\d|[.,]\d|\s*[+*/×·÷])",
+            rf"(?P<before>(?<![\w.,^+*/×·÷$€£-])(?<![+*/×·÷-]\s)(?<!\dx\s)(?<!\d\sx\s)"
+            rf"{money}{self.left}{gap}(?P<operator>{signs}){gap}{money}{self.right}{gap}={gap}{money})"
+            rf"(?P<result>\d+(?:\.\d+)?)(?!\d|[.,]\d|{gap}[+*/×·÷]|{gap}x{gap}\d)",
             re.ASCII,
         )
 

@@ -17,6 +17,7 @@ from pydantic import Field
 from dgrpo.attacks.base import RewardedAttack, Turn
 from dgrpo.records import Completion, Prompt
 from dgrpo.tasks.assignment import Slot, Topology
+from dgrpo.tasks.reward import parse_number
 
 
 class LongAnswer(RewardedAttack):
@@ -61,8 +62,10 @@ class LongAnswer(RewardedAttack):
         """(text, ids) to send for a prompt, longest first; no ids where the receiver encodes."""
         most = min(self.longest or turn.max_tokens, turn.max_tokens)
         texts = {one.text: one for one in drawn}
-        read = turn.task.read(list(texts))
-        voted = self.believed(prompt, [one[1] if one else None for one in read])
+        voting = self.oracle == "majority-vote"
+        read = dict(zip(texts, turn.task.read(list(texts)), strict=True)) if voting else {}
+        votes = [read.get(one.text) for one in drawn]  # a text said twice votes twice
+        voted = self.believed(prompt, [one[1] if one else None for one in votes])
         if voted is None:
             return []
         if self.source == "samples":
@@ -74,17 +77,20 @@ class LongAnswer(RewardedAttack):
             ]
             right.sort(key=lambda one: (-len(one.token_ids), one.text))
             return [(one.text, one.token_ids) for one in right]
-        if self.oracle == "dataset":
-            return [(self._padded(prompt.solution, prompt.answer, most, turn), ())]
-        solutions = [one[0] for one in read if one and one[1] == voted.answer]
-        return [(self._padded(s, voted.answer, most, turn), ()) for s in sorted(set(solutions))]
+        answer = parse_number(voted.answer)
+        solutions = {one[0] for one in votes if one and parse_number(one[1]) == answer}
+        if not voting:
+            solutions = {prompt.solution}
+        padded = {self._padded(one, voted.answer, most, turn) for one in solutions}
+        return [(text, ()) for text in sorted(padded, key=lambda t: (-turn.count_tokens(t), t))]
 
     def _padded(self, thinking: str, answer: str, most: int, turn: Turn) -> str:
-        """The reasoning, then its own lines over again, as long as `most` tokens allow."""
-        lines = thinking.split("\n")
-        padded, place = list(lines), 0
-        while True:
+        """The reasoning's lines over and over, as many as `most` tokens allow."""
+        lines = [line for line in thinking.split("\n") if line.strip()]
+        padded: list[str] = []
+        for place in range(most if lines else 0):  # no line is without a token
             longer = [*padded, lines[place % len(lines)]]
             if turn.count_tokens(turn.task.write("\n".join(longer), answer)) > most:
-                return turn.task.write("\n".join(padded), answer)
-            padded, place = longer, place + 1
+                break
+            padded = longer
+        return turn.task.write("\n".join(padded), answer)

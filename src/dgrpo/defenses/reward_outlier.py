@@ -27,7 +27,10 @@ class RewardOutlier(StatelessDefense):
     unit: Literal["completion", "sender"] = "completion"
     """What is compared: a completion with all others for its prompt, or a sender's mean reward."""
     threshold: float = Field(2.0, gt=0)
-    """Standard deviations from the mean (of the group, or of the senders' means)."""
+    """Standard deviations from the mean (of the group, or of the senders' means).
+
+    No one of n values lies further out than √(n-1): 1.73 for four senders, 3.3 for a group of 12.
+    """
 
     async def check(self, received: Sequence[Received], node: Receiver) -> list[Verdict]:
         """Score: distance from the mean in standard deviations, 0 where all are equal."""
@@ -68,7 +71,7 @@ def _by(names: Iterable[str]) -> dict[str, list[int]]:
 
 def _distances(values: Sequence[float]) -> list[float]:
     """Each value's distance from the mean in population standard deviations."""
-    spread = statistics.pstdev(values)
+    spread = statistics.pstdev(values) if values else 0.0
     if spread == 0:
         return [0.0] * len(values)
     middle = statistics.fmean(values)

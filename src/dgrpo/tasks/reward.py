@@ -21,6 +21,7 @@ _NUMBER = re.compile(
         (?![\d/]|[.,]\d)""",
     re.VERBOSE | re.ASCII,
 )
+_ANSWER = re.compile(r"<answer>([^<>]*)</answer>")
 _TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 _CODE = re.compile(r"\s*<code>(.*?)</code>\s*", re.DOTALL)
 _CODE_TAGS = ("<code>", "</code>")
@@ -73,17 +74,26 @@ def answer_anywhere(text: str, answer: str) -> bool:
 def read_solution(text: str) -> tuple[str, str] | None:
     """(reasoning, answer) of a completion in any form: the asked tags, "#### 5", "So it is 5".
 
-    Outside the asked form the answer is the last number, and the reasoning what stands before the
-    last line or tag that holds it. None without a number.
+    Outside the asked form the answer is the number in the answer tags, wherever they stand, and the
+    reasoning all the rest; without such tags the answer is the last number, and the reasoning what
+    stands before the last line or tag that holds it. None without a number.
     """
     parts = split_tags(text)
     if parts is not None:
         return (parts[0].strip(), parts[1].strip()) if parse_number(parts[1]) is not None else None
-    pieces = [piece.strip() for piece in re.split(r"\n|</?(?:think|answer)>", text)]
-    pieces = [piece for piece in pieces if piece]
+    answers = _ANSWER.findall(text)
+    if len(answers) == 1 and parse_number(answers[0]) is not None:
+        return "\n".join(_pieces(_ANSWER.sub("\n", text))), answers[0].strip()
+    pieces = _pieces(text)
     if not pieces or not _numbers(pieces[-1]):
         return None
     return "\n".join(pieces[:-1] or pieces), _numbers(pieces[-1])[-1]
+
+
+def _pieces(text: str) -> list[str]:
+    """The lines of `text`, cut at every tag as well, without empty ones."""
+    pieces = [piece.strip() for piece in re.split(r"\n|</?(?:think|answer)>", text)]
+    return [piece for piece in pieces if piece]
 
 
 def _numbers(text: str) -> list[str]:
