@@ -54,7 +54,7 @@ class Turn:
     """Samples its model beyond the samples it owes."""
     count_tokens: Callable[[str], int] = field(default=len, repr=False, compare=False)
     """Length of a completion in the model's tokens, end token included."""
-    max_tokens: int = 96
+    max_tokens: int = 1024
     """The most tokens that receivers admit in a completion."""
 
     def rng(self, *parts: object) -> Random:
