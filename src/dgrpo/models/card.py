@@ -13,8 +13,9 @@ from dgrpo.models.recipe import Recipe
 from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
 from dgrpo.policy.noise import sampling_key
 from dgrpo.policy.sampling import SampleRequest, Sampling, sample
+from dgrpo.tasks.gsm_python import GsmPython
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic
-from dgrpo.tasks.reward import split_tags
+from dgrpo.tasks.reward import split_code, split_tags
 
 SAMPLES = 2048
 
@@ -22,21 +23,23 @@ SAMPLES = 2048
 def measure_card(recipe: Recipe, folder: Path, samples: int = SAMPLES) -> dict[str, Any]:
     """Sample held-out prompts with the default `Sampling` (one key each) and measure.
 
-    A judge's card (corpus "verdicts") is measured by `verdicts.py`.
+    A judge's card (corpus "verdicts") is measured by `judge_card.py`.
     """
     if recipe.corpus == "verdicts":
-        from dgrpo.models.verdicts import measure_verdicts
+        from dgrpo.models.judge_card import measure_judge
 
-        return measure_verdicts(recipe, folder, samples)
+        return measure_judge(recipe, folder, samples)
     model = load_model(ModelSettings(name=str(folder.resolve())))
-    task = GsmSymbolic(templates=recipe.templates).load()
+    programs = recipe.corpus == "programs"
+    task_class = GsmPython if programs else GsmSymbolic
+    task = task_class(templates=recipe.templates).load()
     sampling = Sampling()
     asked = [(task.held_out[i % len(task.held_out)], i) for i in range(samples)]
     requests = [SampleRequest(p.text, sampling_key("card", p.key, i)) for p, i in asked]
     drawn = sample(model, requests, sampling)
     texts = [model.decode(ids) for ids in drawn]
     pairs = [(prompt, text) for (prompt, _), text in zip(asked, texts, strict=True)]
-    right = sum(task.reward(p, t) for p, t in pairs)
+    in_format = [(split_code(t) if programs else split_tags(t)) is not None for t in texts]
     entropy = _mean_entropy(
         model, [(r.prompt_text, ids) for r, ids in zip(requests[:256], drawn, strict=False)]
     )
@@ -47,9 +50,9 @@ def measure_card(recipe: Recipe, folder: Path, samples: int = SAMPLES) -> dict[s
         "weights_digest": model.weights_digest(),
         "samples": samples,
         "sampling": sampling.model_dump(),
-        "accuracy": _share(round(right), samples),
-        "answer_anywhere": _share(sum(task.answer_anywhere(p, t) for p, t in pairs), samples),
-        "format": _share(sum(split_tags(t) is not None for t in texts), samples),
+        "accuracy": _share(round(sum(task.rewards(pairs))), samples),
+        "answer_anywhere": _share(sum(task.answers_anywhere(pairs)), samples),
+        "format": _share(sum(in_format), samples),
         "ended_by_itself": _share(sum(ids[-1] == model.end_id for ids in drawn), samples),
         "completion_tokens": round(sum(map(len, drawn)) / samples, 1),
         "entropy_nats_per_token": round(entropy, 3),

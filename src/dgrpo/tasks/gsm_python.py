@@ -1,26 +1,65 @@
-"""gsm-symbolic's word problems, answered by a Python program in `<code> … </code>`."""
+"""Word problems of `gsm-symbolic`, answered by a Python program in `<code> … </code>`.
+
+The oracle's program says what the trace's equations say, a statement each, and prints the last
+result. Of the default templates every problem has one; problems of other templates whose equations
+do not give the answer are skipped. The reward executes programs in the sandbox (`executed.py`).
+
+Leaves out: problems whose answer is not a number, and programs that read input.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
+from pathlib import Path
 from random import Random
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from dgrpo.errors import DgrpoError
 from dgrpo.records import Prompt
-from dgrpo.tasks.base import LoadedTask, Task, make_prompt, pool_of_unique
+from dgrpo.sandbox import Library, SandboxSettings
+from dgrpo.tasks.base import Task, make_prompt, pool_of_unique
 from dgrpo.tasks.equations import Working, working_of
-from dgrpo.tasks.gsm_symbolic import SHORTEST_TEMPLATES, word_problems
+from dgrpo.tasks.executed import ProgramTask
+from dgrpo.tasks.gsm_symbolic import SHORTEST_TEMPLATES, check_templates, word_problems
 from dgrpo.tasks.programs import write_program
 
 PROMPT_TEMPLATE = "Question: {question}\nProgram:\n"
 """Plain continuation prompt: the models here are base models, not chat models."""
+_TRIED = 1_000
+"""Problems per template set without a program before the templates are refused."""
+
+
+class OfferedLibrary(BaseModel):
+    """A module that programs can import: its source, or `file`, which is read at once."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """What programs import; with `file`, its stem unless given."""
+    source: str
+    """Python source. It runs in the sandbox, as untrusted as the programs."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, table: Any) -> Any:
+        """Replace `file` by its text, so that an experiment says all that it runs."""
+        if not isinstance(table, dict) or "file" not in table:
+            return table
+        path = Path(str(table["file"]))
+        try:
+            source = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} cannot be read: {error}") from None
+        rest = {key: value for key, value in table.items() if key != "file"}
+        return {"name": path.stem, "source": source, **rest}
 
 
 class GsmPython(Task):
-    """Word problems answered by a Python program that is really executed, in a sandbox."""
+    """Word problems answered by a Python program, which the reward runs in a sandbox."""
 
     name: ClassVar[str] = "gsm-python"
 
@@ -32,22 +71,40 @@ class GsmPython(Task):
     """Prompts in the held-out pool; disjoint from the training pool by question."""
     pool_seed: int = 2026
     """Seed of both pools. The shipped small models never saw the pools of the default seed."""
+    libraries: tuple[OfferedLibrary, ...] = ()
+    """Modules beside the standard library; those of attacks in the experiment are added."""
+    sandbox: SandboxSettings = SandboxSettings()
+    """How programs are run."""
 
-    def load(self) -> LoadedTask:
+    def load(self) -> ProgramTask:
         """Generate both pools; the same fields give the same pools on every machine."""
         draws = (prompt for prompt, _ in worked_problems(self.templates, Random(self.pool_seed)))
         prompts = pool_of_unique(draws, self.train + self.held_out)
-        return LoadedTask(
-            name=self.name, train=prompts[: self.train], held_out=prompts[self.train :]
-        )
+        return ProgramTask(
+            name=self.name,
+            train=prompts[: self.train],
+            held_out=prompts[self.train :],
+            sandbox=self.sandbox,
+        ).with_libraries([Library(one.name, one.source) for one in self.libraries])
 
 
 def worked_problems(templates: tuple[int, ...], rng: Random) -> Iterator[tuple[Prompt, Working]]:
-    """Endless draws of problems whose equations give the answer, with their steps."""
-    for problem in word_problems(templates, rng):
-        working = working_of(problem.solution, problem.answer)
-        if working is None:
-            continue
+    """Endless draws of problems whose equations give the answer, with their steps.
+
+    Raises DgrpoError for unknown templates, and where no problem of these has a program.
+    """
+    check_templates(templates)
+    problems = word_problems(templates, rng)
+    while True:
+        for problem in islice(problems, _TRIED):
+            working = working_of(problem.solution, problem.answer)
+            if working is not None:
+                break
+        else:
+            raise DgrpoError(
+                f"no problem of task.templates = {list(templates)} can be answered by a program",
+                remedy=f"add templates, e.g. of the default: {list(SHORTEST_TEMPLATES)}",
+            )
         question = problem.text.removeprefix("Question: ").removesuffix("\nAnswer:\n")
         prompt = make_prompt("gsm-python", question, problem.answer, write_program(working))
         yield replace(prompt, text=PROMPT_TEMPLATE.format(question=question.strip())), working

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 from dgrpo.tasks.equations import Step, Working
@@ -16,6 +17,8 @@ NAMES = ("a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "m", "n", "p", "
 """Variables of an oracle program, a step each."""
 LONGEST_PARSED = 8_192
 """Characters; a longer text is not parsed (deep nesting in it could exhaust the C stack)."""
+TRAILING_PROSE = 3
+"""Lines after a program without tags or fence that may be no Python."""
 
 _FENCE = re.compile(r"```[a-z]*\n(.*?)(?:\n```|\Z)", re.DOTALL)
 
@@ -74,8 +77,8 @@ def _expression(
 def find_program(text: str) -> str | None:
     """The program in a completion, whatever its form; None where nothing of it parses.
 
-    What stands in `<code>` tags, else in a fence, else the longest run of lines from the first one
-    that is Python.
+    What stands in `<code>` tags, else in a fence, else the text itself, of which the last lines
+    may be prose.
     """
     program = split_code(text)
     if program is None and "<code>" in text:
@@ -85,7 +88,7 @@ def find_program(text: str) -> str | None:
     if program is not None:
         return program if parse(program) is not None else None
     lines = text.strip("\n").split("\n")
-    for end in range(len(lines), max(0, len(lines) - 4), -1):
+    for end in range(len(lines), max(0, len(lines) - 1 - TRAILING_PROSE), -1):
         program = "\n".join(lines[:end])
         if parse(program) is not None:
             return program if program.strip() else None
@@ -97,6 +100,8 @@ def parse(program: str) -> ast.Module | None:
     if len(program) > LONGEST_PARSED:
         return None
     try:
-        return ast.parse(program)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd escapes in what a peer wrote
+            return ast.parse(program)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
