@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from types import TracebackType
 from typing import Self
 
-from dgrpo.sandbox.programs import Examination, Outcome, Program
+from dgrpo.sandbox.programs import Examination, Library, Outcome, Program
 from dgrpo.sandbox.settings import SandboxSettings, SandboxUnavailable
 
 
@@ -21,6 +21,13 @@ class Sandbox(ABC):
 
     layers: tuple[str, ...]
     """What stands between a program and this machine, strongest fence first."""
+
+    def require(self, libraries: Sequence[Library]) -> None:
+        """Make sure, before a run begins, that programs can import `libraries` here.
+
+        Raises SandboxUnavailable where the engine has no imports.
+        """
+        return
 
     @abstractmethod
     def run(self, programs: Sequence[Program]) -> list[Outcome]:

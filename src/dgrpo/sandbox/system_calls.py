@@ -30,8 +30,8 @@ ON_THE_CHANNEL = ("read", "write")
 NOT_EXECUTABLE = ("mmap", "mprotect")
 """Allowed unless they make memory executable."""
 
-_FATAL_NAMES = """execve execveat ptrace process_vm_readv process_vm_writev bpf mount umount2 pivot_root
-chroot setns unshare init_module finit_module kexec_load io_uring_setup userfaultfd
+_FATAL_NAMES = """execve execveat ptrace process_vm_readv process_vm_writev bpf mount umount2
+pivot_root chroot setns unshare init_module finit_module kexec_load io_uring_setup userfaultfd
 perf_event_open keyctl add_key reboot"""
 FATAL = tuple(_FATAL_NAMES.split())
 """What only an attack does."""

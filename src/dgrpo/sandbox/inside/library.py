@@ -17,24 +17,26 @@ import sysconfig
 import types
 from collections.abc import Sequence
 
-_EAGER_NAMES = """abc array base64 bisect calendar cmath collections collections.abc contextlib copy csv
-ctypes dataclasses datetime decimal enum fractions functools gc hashlib heapq inspect io itertools
-json keyword linecache math numbers operator os pprint queue random re signal statistics string
-struct sys textwrap threading time timeit traceback types typing unicodedata unittest warnings zlib
+_EAGER_NAMES = """abc array base64 bisect calendar cmath collections collections.abc contextlib
+copy csv ctypes dataclasses datetime decimal enum fractions functools gc hashlib
+heapq inspect io itertools json keyword linecache math numbers operator os
+pprint queue random re signal statistics string struct sys textwrap threading
+time timeit traceback types typing unicodedata unittest warnings zlib
 encodings.ascii encodings.latin_1 encodings.idna"""
 EAGER = tuple(_EAGER_NAMES.split())
 """Imported before any run: a run then pays nothing for them."""
 
 _EXTENSIONS_NAMES = """_asyncio array _bisect _blake2 binascii _bz2 cmath _contextvars _csv _ctypes
-_datetime _decimal _elementtree fcntl grp _heapq _json _lsprof _lzma math _md5 mmap _multibytecodec
-_opcode _pickle _posixsubprocess pyexpat _queue _random resource select _sha1 _sha2 _sha256 _sha3
-_sha512 _socket _statistics _struct termios unicodedata _uuid zlib _zoneinfo"""
+_datetime _decimal _elementtree fcntl grp _heapq _json _lsprof _lzma math _md5
+mmap _multibytecodec _opcode _pickle _posixsubprocess pyexpat _queue _random
+resource select _sha1 _sha2 _sha256 _sha3 _sha512 _socket _statistics _struct
+termios unicodedata _uuid zlib _zoneinfo"""
 EXTENSIONS = tuple(_EXTENSIONS_NAMES.split())
 """Extension modules; one that this interpreter does not have is passed over."""
 
-_LEFT_OUT_NAMES = """antigravity ctypes.test curses dbm distutils ensurepip idlelib lib2to3 pydoc_data
-site-packages sqlite3 test tests this tkinter turtle turtledemo venv __pycache__ __phello__
-lib-dynload unittest.test"""
+_LEFT_OUT_NAMES = """antigravity ctypes.test curses dbm distutils ensurepip idlelib lib2to3
+pydoc_data site-packages sqlite3 test tests this tkinter turtle turtledemo venv
+__pycache__ __phello__ lib-dynload unittest.test"""
 _LEFT_OUT = tuple(_LEFT_OUT_NAMES.split())
 
 
