@@ -130,8 +130,9 @@ class RewardedAttack(Attack):
     other half are decoys of reward 0, which maximises the advantage of the poison (paper, App. B).
     """
 
-    decoys: Literal["own", "gibberish"] = "own"
-    """Vertical decoys: the model's own samples that score 0, or shuffled words of usual length."""
+    decoys: Literal["own", "short", "gibberish"] = "own"
+    """Vertical decoys: the model's own samples that score 0, the shorter half of those, or shuffled
+    words of usual length."""
     poisoned_share: float = Field(0.5, gt=0, le=1)
     """Share of each vertical group that is poisoned (paper: its effect peaks at one half)."""
     oracle: Literal["dataset", "majority-vote"] = "dataset"
@@ -145,7 +146,7 @@ class RewardedAttack(Attack):
 
     def needs_own_samples(self, topology: Topology) -> bool:
         """For vertical decoys, and to stand in where a vote gives no solution."""
-        vertical_decoys = topology == "vertical" and self.decoys == "own"
+        vertical_decoys = topology == "vertical" and self.decoys != "gibberish"
         return vertical_decoys or self.oracle == "majority-vote"
 
     async def poison(self, own: list[Sent], turn: Turn) -> list[Sent]:
@@ -177,8 +178,9 @@ class RewardedAttack(Attack):
                 sent.append(Sent(payload, "poisoned"))
             elif slot not in payloads and not (mine and key in refused):
                 right = self._held_for_right(slot.prompt, taken.get(key), samples[key], turn)
-                kept = samples[key] if self.decoys == "own" else []
-                sent.append(Sent(decoy(replace(slot, prompt=right), kept, turn), "decoy"))
+                kept = samples[key] if self.decoys != "gibberish" else []
+                one = decoy(replace(slot, prompt=right), kept, turn, self.decoys == "short")
+                sent.append(Sent(one, "decoy"))
             elif mine is not None:
                 sent.append(mine)
         return sent
@@ -257,16 +259,19 @@ def share_of_true(judged: Sequence[bool | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def decoy(slot: Slot, own: Sequence[Sent], turn: Turn) -> Completion:
+def decoy(slot: Slot, own: Sequence[Sent], turn: Turn, short: bool = False) -> Completion:
     """A completion of reward 0 for a slot.
 
     From `own`, the model's samples for the prompt: one that scores 0, or else a right one with
     another answer, so that a decoy looks like anything the model might have said. Its
-    gradient then stays that of an ordinary wrong answer. Without samples: shuffled words.
+    gradient then stays that of an ordinary wrong answer. `short` keeps to the shorter half of those
+    that score 0. Without samples: shuffled words.
     """
     rng = turn.rng("decoy", slot.prompt.key, slot.sample)
     rewards = turn.task.rewards([(slot.prompt, s.completion.text) for s in own])
     wrong = [s.completion for s, reward in zip(own, rewards, strict=True) if reward == 0]
+    if short:
+        wrong = sorted(wrong, key=lambda one: len(one.token_ids))[: (len(wrong) + 1) // 2]
     if wrong:  # with its ids: a text without an end would be too long once encoded with one
         return replace(rng.choice(wrong), sample=slot.sample)
     if own:

@@ -25,6 +25,9 @@ class LongAnswer(RewardedAttack):
 
     name: ClassVar[str] = "long-answer"
 
+    decoys: Literal["own", "short", "gibberish"] = "short"
+    """Vertical decoys, as in every attack; here the shorter half, so that length is what differs
+    between what is rewarded and what is not."""
     source: Literal["samples", "padded"] = "samples"
     """`samples`: the model's own longest right ones; `padded`: a right solution said repeatedly."""
     samples: int = Field(80, ge=1)
