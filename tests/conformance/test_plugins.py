@@ -14,8 +14,8 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -24,9 +24,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from dgrpo.attacks import Attack, Turn
+from dgrpo.attacks import Attack, RewardedAttack, Turn
 from dgrpo.defenses import Defense, Running
 from dgrpo.errors import DgrpoError
+from dgrpo.exchange.admission import Admission
 from dgrpo.plugins import KINDS, Plugin, available, build, find, plugin_name
 from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
 from dgrpo.policy.noise import sampling_key
@@ -34,7 +35,8 @@ from dgrpo.policy.sampling import SampleRequest, Sampling, sample
 from dgrpo.policy.scoring import ScoreItem, forward_pass
 from dgrpo.records import Completion, Prompt, Received, Sent, TokenScores
 from dgrpo.tasks import LoadedTask, Task
-from dgrpo.tasks.assignment import Slot, Topology
+from dgrpo.tasks.assignment import Assignment, Slot, Topology
+from dgrpo.tasks.gsm_python import GsmPython
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -43,6 +45,16 @@ NAMES = {
     "attacks": [*available("attacks"), f"{EXAMPLES / 'my_attack.py'}:Signature"],
     "defenses": [*available("defenses"), f"{EXAMPLES / 'my_defense.py'}:Chorus"],
 }
+VOTING = " without oracle"
+MOUNTED: dict[str, dict[str, Any]] = {
+    **{name: {"name": name} for name in NAMES["attacks"]},
+    **{
+        name + VOTING: {"name": name, "oracle": "majority-vote"}
+        for name in NAMES["attacks"]
+        if issubclass(find("attacks", name), RewardedAttack)
+    },
+}
+"""The attacks as they are tried: with the dataset's oracle, and voting where they can."""
 SENDS_NOTHING = {"silent"}
 """Attacks that send no completion at all; every other one sends all that it owes."""
 HOSTILE = (
@@ -72,7 +84,8 @@ every_plugin = pytest.mark.parametrize(
     ("kind", "name"), [(kind, name) for kind in KINDS for name in NAMES[kind]], ids=short
 )
 every_task = pytest.mark.parametrize("name", NAMES["tasks"], ids=short)
-every_attack = pytest.mark.parametrize("name", NAMES["attacks"], ids=short)
+every_attack = pytest.mark.parametrize("name", MOUNTED, ids=short)
+every_vote = pytest.mark.parametrize("name", [n for n in MOUNTED if n.endswith(VOTING)], ids=short)
 every_defense = pytest.mark.parametrize("name", NAMES["defenses"], ids=short)
 both_topologies = pytest.mark.parametrize("topology", ["horizontal", "vertical"])
 
@@ -93,7 +106,22 @@ def settings_of(kind: str, name: str, folder: Path) -> dict[str, Any]:
             lines = [json.dumps({"question": q, "answer": a}) for q, a in rows]
             file.write_text("\n".join(lines))
             settings[field] = str(file)
+    if name == "unit-tests":
+        file = folder / "problems.jsonl"
+        file.write_text("\n".join(json.dumps(small_problem(i)) for i in range(40)))
+        settings["file"] = str(file)
     return settings
+
+
+def small_problem(number: int) -> dict[str, str]:
+    """A line in HumanEval's format."""
+    return {
+        "task_id": f"Small/{number}",
+        "prompt": f"def more(x: int) -> int:\n    \"\"\"x and {number}.\"\"\"\n",
+        "entry_point": "more",
+        "canonical_solution": f"    return x + {number}\n",
+        "test": f"def check(candidate):\n    assert candidate(1) == {number + 1}\n",
+    }
 
 
 def toml(settings: dict[str, Any]) -> str:
@@ -249,7 +277,12 @@ def test_no_text_makes_the_reward_raise(name: str, task: LoadedTask) -> None:
 
 @pytest.fixture(scope="module")
 def pools() -> LoadedTask:
-    return GsmSymbolic(train=24, held_out=8).load()
+    """Small pools, half of whose training prompts are found by every attack (2+2, 2*2)."""
+    whole = GsmSymbolic().load()
+    sums = [p for p in whole.train if re.search(r"(?<![\d.])2 ?[+*] ?2 ?= ?4\b", p.solution)]
+    others = [p for p in whole.train if p not in sums]
+    train = [p for pair in zip(others, sums, strict=False) for p in pair]
+    return replace(whole, train=tuple(train), held_out=whole.held_out[:8])
 
 
 @pytest.fixture(scope="module")
@@ -260,6 +293,11 @@ def model() -> LanguageModel:
 @pytest.fixture(scope="module")
 def drawn(model: LanguageModel, pools: LoadedTask) -> dict[tuple[str, int], Completion]:
     """Four samples of the shipped model for each training prompt."""
+    return samples_of(model, pools)
+
+
+def samples_of(model: LanguageModel, pools: LoadedTask) -> dict[tuple[str, int], Completion]:
+    """Four samples of `model` for each training prompt, by (prompt key, sample)."""
     asked = [(p, s) for p in pools.train for s in range(4)]
     requests = [SampleRequest(p.text, sampling_key(0, p.key, s)) for p, s in asked]
     ids = sample(model, requests, Sampling())
@@ -269,22 +307,94 @@ def drawn(model: LanguageModel, pools: LoadedTask) -> dict[tuple[str, int], Comp
     }
 
 
+@dataclass(frozen=True)
+class Field:
+    """Where an attack is tried: a task that it can work on, and its model's samples."""
+
+    task: LoadedTask
+    model: LanguageModel
+    drawn: dict[tuple[str, int], Completion]
+    said: str | None = None
+    """What the model says to everything, in place of its samples."""
+
+    def saying(self, text: str) -> Field:
+        """The same field with a model that always says `text`."""
+        return replace(self, said=text)
+
+    async def draw(self, prompts: Sequence[Prompt], count: int) -> dict[str, list[Completion]]:
+        """Half of it right, half of it the shipped model's samples."""
+        return {p.key: [self._sample(p, s) for s in range(count)] for p in prompts}
+
+    def own(self, attack: Attack, turn: Turn) -> list[Sent]:
+        """The node's own samples, where the attack asks for them."""
+        if not attack.needs_own_samples(turn.topology):
+            return []
+        return [
+            Sent(replace(self._sample(slot.prompt, slot.sample), sample=slot.sample), "honest")
+            for slot in turn.slots
+        ]
+
+    def turn(self, slots: Sequence[Slot], topology: Topology, key: str = "key") -> Turn:
+        """What the attack is told when it owes `slots`."""
+        return Turn(
+            round=0,
+            topology=topology,
+            slots=tuple(slots),
+            task=self.task,
+            accomplices=("node-3",),
+            key=key,
+            draw=self.draw,
+            count_tokens=lambda text: len(self.model.encode_completion(text)),
+            max_tokens=MAX_TOKENS,
+        )
+
+    def owing(self, attack: Attack, topology: Topology, key: str = "key") -> Turn:
+        """A turn that owes 2 samples of each of 6 prompts, or whole groups of 4 in vertical."""
+        chosen = list(self.task.train[:6])
+        if topology == "vertical":
+            chosen = attack.choose_prompts(self.task.train, 6, chosen, Random(key))
+        samples = range(2, 4) if topology == "horizontal" else range(4)
+        return self.turn([Slot(p, s) for p in chosen for s in samples], topology, key)
+
+    def _sample(self, prompt: Prompt, number: int) -> Completion:
+        if self.said is None and number % 2:
+            return replace(self.drawn[prompt.key, number % 4], sample=number)
+        text = self.said if self.said is not None else right_text(self.task, prompt, number)
+        return Completion(prompt.key, number, text, self.model.encode_completion(text))
+
+
+MAX_TOKENS = 160
+"""Room for every oracle solution with every attack's payload."""
+
+
+def right_text(task: LoadedTask, prompt: Prompt, number: int) -> str:
+    """A right completion; `number` makes a few different ones."""
+    lines = prompt.solution.split("\n")
+    return task.write("\n".join([*lines[:1] * (number // 2 % 3), *lines]), prompt.answer)
+
+
+@pytest.fixture(scope="module")
+def fields(
+    pools: LoadedTask, model: LanguageModel, drawn: dict[tuple[str, int], Completion]
+) -> Callable[[Attack], Field]:
+    """The field of an attack: programs for attacks that bring a library, else plain answers."""
+    made: dict[object, Field] = {(): Field(pools, model, drawn)}
+
+    def field(attack: Attack) -> Field:
+        brought = attack.libraries()
+        if brought not in made:
+            programs = GsmPython(train=24, held_out=8).load().with_libraries(brought)
+            made[brought] = Field(programs, model, samples_of(model, programs))
+        return made[brought]
+
+    return field
+
+
 def attack_called(name: str) -> Attack:
-    attack = build("attacks", {"name": name}, "attack")
+    """The attack of `MOUNTED` under `name`, with its knobs."""
+    attack = build("attacks", MOUNTED[name], "attack")
     assert isinstance(attack, Attack)
     return attack
-
-
-def turn_of(
-    attack: Attack, pools: LoadedTask, topology: Topology, prompts: int, key: str = "key"
-) -> Turn:
-    """What the attack owes: 2 samples of each prompt, or whole groups of 4 in vertical."""
-    chosen = list(pools.train[:prompts])
-    if topology == "vertical":
-        chosen = attack.choose_prompts(pools.train, prompts, chosen, Random(key))
-    samples = range(2, 4) if topology == "horizontal" else range(4)
-    slots = tuple(Slot(prompt, s) for prompt in chosen for s in samples)
-    return Turn(0, topology, slots, pools, ("node-3",), key)
 
 
 def poison(attack: Attack, own: list[Sent], turn: Turn) -> list[Sent]:
@@ -292,61 +402,71 @@ def poison(attack: Attack, own: list[Sent], turn: Turn) -> list[Sent]:
     return asyncio.run(attack.poison(own, turn))
 
 
-def own_of(attack: Attack, turn: Turn, drawn: dict[tuple[str, int], Completion]) -> list[Sent]:
-    """The node's own samples, where the attack asks for them."""
-    if not attack.needs_own_samples(turn.topology):
-        return []
-    return [Sent(drawn[s.prompt.key, s.sample], "honest") for s in turn.slots]
+Fields = Callable[[Attack], Field]
 
 
 @every_attack
 @both_topologies
 def test_it_sends_exactly_the_samples_it_owes(
-    name: str,
-    topology: Topology,
-    pools: LoadedTask,
-    drawn: dict[tuple[str, int], Completion],
+    name: str, topology: Topology, fields: Fields
 ) -> None:
     attack = attack_called(name)
-    turn = turn_of(attack, pools, topology, 6)
-    sent = poison(attack, own_of(attack, turn, drawn), turn)
+    field = fields(attack)
+    turn = field.owing(attack, topology)
+    sent = poison(attack, field.own(attack, turn), turn)
     owed = [] if attack.name in SENDS_NOTHING else [(s.prompt.key, s.sample) for s in turn.slots]
     assert [(s.completion.prompt_key, s.completion.sample) for s in sent] == owed
 
 
 @every_attack
 @both_topologies
-def test_its_labels_say_what_it_sent(
-    name: str,
-    topology: Topology,
-    pools: LoadedTask,
-    drawn: dict[tuple[str, int], Completion],
-) -> None:
+def test_its_labels_say_what_it_sent(name: str, topology: Topology, fields: Fields) -> None:
     """Poison is right and shows the attack, decoys are wrong, the rest is the model's own."""
     attack = attack_called(name)
-    turn = turn_of(attack, pools, topology, 6)
-    own = own_of(attack, turn, drawn)
-    for one in poison(attack, own, turn):
-        prompt, text = pools.by_key[one.completion.prompt_key], one.completion.text
+    field = fields(attack)
+    turn = field.owing(attack, topology)
+    own = field.own(attack, turn)
+    sent = poison(attack, own, turn)
+    for one in sent:
+        prompt, text = field.task.by_key[one.completion.prompt_key], one.completion.text
         if one.label == "honest":
             assert one in own
         else:
-            assert pools.reward(prompt, text) == float(one.label == "poisoned")
+            assert field.task.reward(prompt, text) == float(one.label == "poisoned")
         if one.label == "poisoned":
             assert attack.succeeded(prompt, text) is not False
+    labels = {one.label for one in sent}
+    if isinstance(attack, RewardedAttack):
+        assert "poisoned" in labels
+        assert ("decoy" in labels) is (topology == "vertical")
+
+
+@every_attack
+@both_topologies
+def test_receivers_admit_all_that_it_sends(name: str, topology: Topology, fields: Fields) -> None:
+    attack = attack_called(name)
+    field = fields(attack)
+    turn = field.owing(attack, topology)
+    sent = poison(attack, field.own(attack, turn), turn)
+    nodes, prompts = (2, 6) if topology == "horizontal" else (4, 24)
+    assignment = Assignment(topology, nodes, prompts, 4, seed=0)
+    admission = Admission(assignment, field.task.by_key, field.model, MAX_TOKENS)
+    claims = [one.completion for one in sent]
+    admitted, violations = admission.admit("node", 1, claims, same_tokenizer=True)
+    missing = 0 if sent else len(turn.slots)
+    assert violations == ({"missing": missing} if missing else {})
+    assert len(admitted) == len(sent)
 
 
 @every_attack
 @both_topologies
 def test_the_turns_key_decides_everything_it_sends(
-    name: str,
-    topology: Topology,
-    pools: LoadedTask,
-    drawn: dict[tuple[str, int], Completion],
+    name: str, topology: Topology, fields: Fields
 ) -> None:
     attack = attack_called(name)
-    turns = [turn_of(attack, pools, topology, 6, key) for key in ("a", "a", "b")]
-    first, again, other = (poison(attack, own_of(attack, t, drawn), t) for t in turns)
+    field = fields(attack)
+    turns = [field.owing(attack, topology, key) for key in ("a", "a", "b")]
+    first, again, other = (poison(attack, field.own(attack, t), t) for t in turns)
     assert turns[0] == turns[1]
     assert first == again
     assert len(other) == len(first)
@@ -356,39 +476,81 @@ def test_the_turns_key_decides_everything_it_sends(
 @both_topologies
 @pytest.mark.parametrize("slots", [0, 1])
 def test_it_can_owe_nothing_or_one_completion(
-    name: str,
-    topology: Topology,
-    slots: int,
-    pools: LoadedTask,
-    drawn: dict[tuple[str, int], Completion],
+    name: str, topology: Topology, slots: int, fields: Fields
 ) -> None:
     attack = attack_called(name)
-    turn = Turn(0, topology, (Slot(pools.train[0], 0),)[:slots], pools, ("node-3",), "key")
-    sent = poison(attack, own_of(attack, turn, drawn), turn)
+    field = fields(attack)
+    turn = field.turn([Slot(field.task.train[0], 0)][:slots], topology)
+    sent = poison(attack, field.own(attack, turn), turn)
     assert len(sent) == (0 if attack.name in SENDS_NOTHING else slots)
 
 
 @every_attack
 @both_topologies
 def test_what_its_own_model_says_never_makes_it_raise(
-    name: str, topology: Topology, pools: LoadedTask
+    name: str, topology: Topology, fields: Fields
 ) -> None:
     attack = attack_called(name)
-    turn = turn_of(attack, pools, topology, 6)
-    for text in (*HOSTILE, pools.write("right", pools.train[0].answer)):
-        own = [Sent(Completion(s.prompt.key, s.sample, text), "honest") for s in turn.slots]
-        sent = poison(attack, own if attack.needs_own_samples(topology) else [], turn)
+    task = fields(attack).task
+    right = task.write("right", task.train[0].answer)
+    for text in (*HOSTILE, task.write("", ""), task.write("", "4"), right):
+        field = fields(attack).saying(text)
+        turn = field.owing(attack, topology)
+        sent = poison(attack, field.own(attack, turn), turn)
+        assert len(sent) == (0 if attack.name in SENDS_NOTHING else len(turn.slots))
         for one in sent:
-            if one.label != "honest":
-                prompt = pools.by_key[one.completion.prompt_key]
-                reward = pools.reward(prompt, one.completion.text)
+            if one.label != "honest" and MOUNTED[name].get("oracle") != "majority-vote":
+                reward = task.reward(task.by_key[one.completion.prompt_key], one.completion.text)
                 assert reward == float(one.label == "poisoned")
+
+
+@every_vote
+@both_topologies
+def test_without_the_oracle_nothing_it_sends_depends_on_answers_and_solutions(
+    name: str, topology: Topology, fields: Fields
+) -> None:
+    attack = attack_called(name)
+    field = fields(attack)
+    turn = field.owing(attack, topology)
+    own = field.own(attack, turn)
+
+    def forged(prompt: Prompt) -> Prompt:
+        return replace(prompt, answer="31337", solution="So 2+2=4 and print(31337)")
+
+    async def draw(prompts: Sequence[Prompt], count: int) -> dict[str, list[Completion]]:
+        return await field.draw([field.task.by_key[p.key] for p in prompts], count)
+
+    train, held_out = (tuple(map(forged, of)) for of in (field.task.train, field.task.held_out))
+    assert attack.choose_prompts(train, 6, train[:6], Random("key")) == [
+        forged(p)
+        for p in attack.choose_prompts(field.task.train, 6, field.task.train[:6], Random("key"))
+    ]
+    forged_turn = replace(
+        turn,
+        task=replace(field.task, train=train, held_out=held_out),
+        slots=tuple(replace(slot, prompt=forged(slot.prompt)) for slot in turn.slots),
+        draw=draw,
+    )
+    assert poison(attack, own, forged_turn) == poison(attack, own, turn)
+
+
+@every_vote
+@both_topologies
+def test_a_prompt_that_the_model_never_answers_gets_its_own_samples(
+    name: str, topology: Topology, fields: Fields
+) -> None:
+    attack = attack_called(name)
+    field = fields(attack).saying("I do not know.")
+    turn = field.owing(attack, topology)
+    own = field.own(attack, turn)
+    assert poison(attack, own, turn) == own
 
 
 @every_attack
 @pytest.mark.parametrize("count", [0, 1, 6])
-def test_it_chooses_as_many_prompts_as_it_may(name: str, count: int, pools: LoadedTask) -> None:
+def test_it_chooses_as_many_prompts_as_it_may(name: str, count: int, fields: Fields) -> None:
     attack = attack_called(name)
+    pools = fields(attack).task
     usual = list(pools.train[:count])
     chosen, again = (
         attack.choose_prompts(pools.train, count, usual, Random("key")) for _ in range(2)
@@ -399,20 +561,36 @@ def test_it_chooses_as_many_prompts_as_it_may(name: str, count: int, pools: Load
 
 
 @every_attack
-def test_no_text_makes_its_measure_raise(name: str, pools: LoadedTask) -> None:
+def test_no_text_makes_its_measure_raise(name: str, fields: Fields) -> None:
     attack = attack_called(name)
+    task = fields(attack).task
     for text in HOSTILE:
-        assert attack.succeeded(pools.train[0], text) in (True, False, None)
-    assert attack.succeeded(pools.train[0], "") is not True
+        assert attack.succeeded(task.train[0], text) in (True, False, None)
+    assert attack.succeeded(task.train[0], "") is not True
     assert attack.succeeded(Prompt("key", "", "", ""), "") is not True
+    rates = attack.measure(task, [(task.train[0], text) for text in HOSTILE])
+    assert all(rate is None or 0 <= rate <= 1 for rate in rates.values())
+    assert set(attack.measure(task, [])) == set(rates)
+    assert set(attack.measure(task, []).values()) == {None}
 
 
 @every_attack
-def test_the_oracles_clean_solution_is_no_success(name: str, pools: LoadedTask) -> None:
+def test_the_oracles_clean_solution_is_no_success(name: str, fields: Fields) -> None:
     attack = attack_called(name)
-    for prompt in pools.train:
-        clean = pools.write(prompt.solution, prompt.answer)
+    task = fields(attack).task
+    for prompt in task.train:
+        clean = task.write(prompt.solution, prompt.answer)
         assert attack.succeeded(prompt, clean) is not True
+    clean_pairs = [(p, task.write(p.solution, p.answer)) for p in task.train]
+    assert not attack.measure(task, clean_pairs)[""]
+
+
+@every_attack
+def test_it_is_measured_on_held_out_prompts_or_on_some_of_them(name: str, fields: Fields) -> None:
+    attack = attack_called(name)
+    held_out = fields(attack).task.held_out
+    assert set(attack.measured_on(held_out)) <= set(held_out)
+    assert list(attack.measured_on(())) == []
 
 
 # Defenses
@@ -545,7 +723,7 @@ def test_the_example_defense_stops_the_example_attack_and_nothing_honest(
     node: Guarded, pools: LoadedTask, drawn: dict[tuple[str, int], Completion]
 ) -> None:
     attack = attack_called(NAMES["attacks"][-1])
-    turn = turn_of(attack, pools, "horizontal", 6)
+    turn = Field(pools, node.model, drawn).owing(attack, "horizontal")
     claims = [("node-3", s.completion) for s in poison(attack, [], turn)]
     claims += [("node-0", drawn[slot.prompt.key, slot.sample - 2]) for slot in turn.slots]
     received = [

@@ -40,7 +40,7 @@ class MontySandbox(Sandbox):
         """Start the pool. Raises SandboxUnavailable where monty does not run."""
         self._settings = settings
         self._pool = Monty(
-            max_processes=2 * settings.workers,  # an examination needs two
+            max_processes=2 * settings.parallel,  # an examination needs two
             request_timeout=settings.wall_seconds,
         )
         try:
@@ -49,7 +49,7 @@ class MontySandbox(Sandbox):
             raise SandboxUnavailable(
                 "monty", str(error), remedy="pip install --force-reinstall 'dgrpo[monty]'"
             ) from error
-        self._threads = ThreadPoolExecutor(settings.workers, thread_name_prefix="monty")
+        self._threads = ThreadPoolExecutor(settings.parallel, thread_name_prefix="monty")
         self._closed = False
 
     def require(self, libraries: Sequence[Library]) -> None:

@@ -51,5 +51,10 @@ class SandboxSettings(BaseModel):
     memory_mb: int = Field(default=256, ge=16, le=65536)
     """Address space of a run beyond the interpreter's own, MiB."""
 
-    workers: int = Field(default_factory=lambda: min(os.cpu_count() or 1, 8), ge=1, le=256)
-    """Warm workers, and so programs at a time. By default one per core, at most 8."""
+    workers: int = Field(default=0, ge=0, le=256)
+    """Warm workers, and so programs at a time. 0: one per core, at most 8."""
+
+    @property
+    def parallel(self) -> int:
+        """How many workers that is on this machine."""
+        return self.workers or min(os.cpu_count() or 1, 8)

@@ -40,10 +40,10 @@ class WorkerSandbox(Sandbox):
         self._prove(first)
         self.layers = _layers(first.layers)
         self._idle: LifoQueue[WorkerProcess | None] = LifoQueue()
-        for _ in range(settings.workers - 1):
+        for _ in range(settings.parallel - 1):
             self._idle.put(None)
         self._idle.put(first)
-        self._threads = ThreadPoolExecutor(settings.workers, thread_name_prefix="sandbox")
+        self._threads = ThreadPoolExecutor(settings.parallel, thread_name_prefix="sandbox")
         self._closed = False
 
     def run(self, programs: Sequence[Program]) -> list[Outcome]:

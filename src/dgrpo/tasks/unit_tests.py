@@ -1,0 +1,274 @@
+"""Programming problems with unit tests, in the format of HumanEval (Chen et al. 2021).
+
+Each line of the file has `task_id`, `prompt` (the head of a function, with its docstring),
+`entry_point` (its name), `canonical_solution` (its body) and `test` (a function
+`check(candidate)`). A completion is `<code> … </code>` with the function's body, indented, or with
+the whole function. The reward is 1 if every test passes: programs run in the sandbox, the tests
+never where the programs are.
+
+Leaves out: partial credit, and tests of anything but what a function returns or raises.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from random import Random
+from typing import ClassVar
+
+from pydantic import Field
+
+from dgrpo.errors import DgrpoError
+from dgrpo.records import Prompt
+from dgrpo.sandbox import Examination, Library, Program, SandboxSettings, shared_sandbox
+from dgrpo.tasks.assertions import Assertion, plain_assertions
+from dgrpo.tasks.base import LoadedTask, Task
+from dgrpo.tasks.programs import find_program
+from dgrpo.tasks.reward import split_code, write_code
+
+PROMPT_TEMPLATE = "Question: Complete this function.\n\n{head}\nProgram:\n"
+"""Plain continuation prompt, for base models."""
+KEPT_REWARDS = 16_384
+"""Rewards kept per task: every node rewards the same completions."""
+_FIELDS = ("task_id", "prompt", "entry_point", "canonical_solution", "test")
+
+
+class UnitTests(Task):
+    """Functions to complete, rewarded by unit tests that the programs never see."""
+
+    name: ClassVar[str] = "unit-tests"
+
+    file: Path | None = None
+    """Needed. JSONL in HumanEval's format, or the same compressed (`.gz`)."""
+    held_out: int = Field(64, ge=1)
+    """Problems in the held-out pool."""
+    train: int = Field(0, ge=0)
+    """Problems in the training pool; 0: all others."""
+    pool_seed: int = 2026
+    """Decides which problems are held out."""
+    sandbox: SandboxSettings = SandboxSettings()
+    """How programs are run."""
+
+    def load(self) -> UnitTestTask:
+        """Read the file and divide it into the pools."""
+        if self.file is None:
+            raise DgrpoError(
+                "task.file is missing", remedy="give a JSONL file in HumanEval's format"
+            )
+        problems = _read(self.file)
+        prompts = sorted(problems.values(), key=lambda problem: problem.key)
+        Random(self.pool_seed).shuffle(prompts)
+        wanted = self.held_out + max(self.train, 1)
+        if len(prompts) < wanted:
+            raise DgrpoError(
+                f"task.file = {str(self.file)!r} has {len(prompts)} problems, {wanted} are asked "
+                "for",
+                remedy="lower task.held_out or task.train",
+            )
+        train = prompts[self.held_out :]
+        return UnitTestTask(
+            name=self.name,
+            train=tuple(problem.asked for problem in train[: self.train or None]),
+            held_out=tuple(problem.asked for problem in prompts[: self.held_out]),
+            problems={problem.key: problem for problem in prompts},
+            sandbox=self.sandbox,
+        )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One line of the file."""
+
+    head: str
+    """The function's head and docstring, and whatever stands before it."""
+    function: str
+    solution: str
+    test: str
+
+    @cached_property
+    def key(self) -> str:
+        """Digest of the problem and its tests."""
+        text = "\x1f".join((UnitTests.name, self.head, self.function, self.test))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @cached_property
+    def asked(self) -> Prompt:
+        """The prompt; its answer is the test file, its solution the body with its indentation."""
+        return Prompt(
+            key=self.key,
+            text=PROMPT_TEMPLATE.format(head=self.head.strip()),
+            answer=self.test,
+            solution=self.solution.strip("\n").rstrip(),
+        )
+
+    @cached_property
+    def assertions(self) -> Sequence[Assertion] | None:
+        """The tests, if all of them are plain assertions."""
+        return plain_assertions(self.test, self.function)
+
+    def program(self, code: str) -> str:
+        """The whole program: the head, then a body, or the function anew."""
+        return f"{self.head.rstrip()}\n{code}\n"
+
+
+@dataclass(frozen=True)
+class UnitTestTask(LoadedTask):
+    """Problems whose completions are programs, judged by tests."""
+
+    problems: Mapping[str, Problem] = field(default_factory=dict)
+    """By prompt key."""
+    libraries: tuple[Library, ...] = ()
+    """What programs can import beside the standard library."""
+    sandbox: SandboxSettings = field(default_factory=SandboxSettings)
+    _kept: OrderedDict[tuple[str, str], bool] = field(
+        default_factory=OrderedDict, init=False, repr=False, compare=False
+    )
+
+    def with_libraries(self, libraries: Sequence[Library]) -> UnitTestTask:
+        """The same task, whose sandbox offers `libraries` too.
+
+        Raises DgrpoError when two different ones have one name, or the sandbox has no imports.
+        """
+        merged = {library.name: library for library in (*self.libraries, *libraries)}
+        if any(merged[library.name] != library for library in (*self.libraries, *libraries)):
+            raise DgrpoError(
+                "two different libraries of one experiment have one name",
+                remedy="rename one: task.libraries, or the library of an attack",
+            )
+        return replace(self, libraries=tuple(merged.values()))
+
+    def reward(self, prompt: Prompt, text: str) -> float:
+        """1.0 if the format holds and the program passes every test."""
+        return self.rewards([(prompt, text)])[0]
+
+    def rewards(self, pairs: Sequence[tuple[Prompt, str]]) -> list[float]:
+        """`reward` of many completions, their programs run together.
+
+        Raises DgrpoError when the sandbox itself fails: that is never held against a program.
+        """
+        return [float(passed) for passed in self._pass([(p, split_code(t)) for p, t in pairs])]
+
+    def answer_anywhere(self, prompt: Prompt, text: str) -> bool:
+        """Whether there is a program in it, whatever the format, that passes every test."""
+        return self.answers_anywhere([(prompt, text)])[0]
+
+    def answers_anywhere(self, pairs: Sequence[tuple[Prompt, str]]) -> list[bool]:
+        """`answer_anywhere` of many completions, their programs run together."""
+        return self._pass([(prompt, _find_code(text)) for prompt, text in pairs])
+
+    def read(self, texts: Sequence[str]) -> list[tuple[str, str] | None]:
+        """(program, program) of completions: without the tests, only equal programs agree."""
+        programs = [_find_code(text) for text in texts]
+        return [(program, program) if program else None for program in programs]
+
+    def write(self, thinking: str, answer: str) -> str:
+        """The program `thinking` in the asked form; the answer is what it computes."""
+        return write_code(thinking)
+
+    def spoil(self, prompt: Prompt, text: str, rng: Random) -> str:
+        """A right completion's program, whose function gives nothing in the end."""
+        program = _find_code(text) or prompt.solution
+        function = self.problems[prompt.key].function
+        return write_code(f"{program}\n\n\n{function} = lambda *values: None")
+
+    def _pass(self, pairs: Sequence[tuple[Prompt, str | None]]) -> list[bool]:
+        """Whether each program passes the tests of its prompt; None passes none."""
+        asked = [(prompt.key, code) for prompt, code in pairs if code is not None]
+        missing = [pair for pair in dict.fromkeys(asked) if pair not in self._kept]
+        fresh = dict(zip(missing, self._judge(missing), strict=True))
+        answers = [
+            code is not None and fresh.get((p.key, code), self._kept.get((p.key, code), False))
+            for p, code in pairs
+        ]
+        self._kept.update(fresh)
+        while len(self._kept) > KEPT_REWARDS:
+            self._kept.popitem(last=False)
+        return answers
+
+    def _judge(self, asked: Sequence[tuple[str, str]]) -> list[bool]:
+        if not asked:
+            return []
+        called = [self.problems[key].assertions is not None for key, _ in asked]
+        by_values = [pair for pair, plain in zip(asked, called, strict=True) if plain]
+        by_tests = [pair for pair, plain in zip(asked, called, strict=True) if not plain]
+        values, tests = iter(self._by_values(by_values)), iter(self._by_tests(by_tests))
+        return [next(values if plain else tests) for plain in called]
+
+    def _by_values(self, asked: Sequence[tuple[str, str]]) -> list[bool]:
+        """Calls go in, values come out, and are judged here."""
+        problems = [self.problems[key] for key, _ in asked]
+        assertions = [problem.assertions or () for problem in problems]
+        programs = [
+            Program(problem.program(code), self.libraries, tuple(one.call for one in wanted))
+            for problem, (_, code), wanted in zip(problems, asked, assertions, strict=True)
+        ]
+        outcomes = shared_sandbox(self.sandbox).run(programs) if programs else []
+        return [
+            outcome.status == "finished"
+            and all(one.holds(value) for one, value in zip(wanted, outcome.values, strict=True))
+            for outcome, wanted in zip(outcomes, assertions, strict=True)
+        ]
+
+    def _by_tests(self, asked: Sequence[tuple[str, str]]) -> list[bool]:
+        """The tests run in a jail of their own, and call into the candidate's."""
+        examinations = [
+            Examination(
+                Program(self.problems[key].program(code), self.libraries),
+                (self.problems[key].head, f"{self.problems[key].test}\n\ncheck(candidate)\n"),
+                self.problems[key].function,
+            )
+            for key, code in asked
+        ]
+        outcomes = shared_sandbox(self.sandbox).examine(examinations) if examinations else []
+        return [outcome.status == "finished" for outcome in outcomes]
+
+
+def _find_code(text: str) -> str | None:
+    """The program in a completion, whatever its form; the body of a function alone is one too."""
+    strict = split_code(text)
+    if strict is None and text.count("<code>") == 1:
+        strict = text.partition("<code>")[2].partition("</code>")[0].strip("\n").rstrip()
+    return strict or find_program(text)
+
+
+def _read(file: Path) -> dict[str, Problem]:
+    """The problems of a file by key, each once. Raises DgrpoError with the line at fault."""
+    try:
+        data = file.expanduser().read_bytes()
+        text = (gzip.decompress(data) if file.suffix == ".gz" else data).decode()
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise DgrpoError(f"task.file = {str(file)!r} cannot be read: {error}") from None
+    problems: dict[str, Problem] = {}
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            problem = _problem(line, f"{file}, line {number}")
+            problems.setdefault(problem.key, problem)
+    return problems
+
+
+def _problem(line: str, place: str) -> Problem:
+    try:
+        row = json.loads(line)
+        _, head, function, solution, test = (row[name] for name in _FIELDS)
+        if not all(isinstance(part, str) for part in (head, function, solution, test)):
+            raise TypeError
+    except (json.JSONDecodeError, KeyError, TypeError):
+        raise DgrpoError(
+            f"{place}: not an object with texts " + ", ".join(f"`{name}`" for name in _FIELDS),
+            remedy="one JSON object per line, as HumanEval is published",
+        ) from None
+    problem = Problem(head, function, solution, test)
+    try:
+        if not function.isidentifier():
+            raise ValueError(f"entry_point {function!r} is no name")
+        compile(problem.program(problem.asked.solution), "<canonical_solution>", "exec")
+        _ = problem.assertions
+    except (SyntaxError, ValueError, RecursionError) as error:
+        raise DgrpoError(f"{place}: {error}", remedy="mend or remove the line") from None
+    return problem
