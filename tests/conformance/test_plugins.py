@@ -117,7 +117,7 @@ def small_problem(number: int) -> dict[str, str]:
     """A line in HumanEval's format."""
     return {
         "task_id": f"Small/{number}",
-        "prompt": f"def more(x: int) -> int:\n    \"\"\"x and {number}.\"\"\"\n",
+        "prompt": f'def more(x: int) -> int:\n    """x and {number}."""\n',
         "entry_point": "more",
         "canonical_solution": f"    return x + {number}\n",
         "test": f"def check(candidate):\n    assert candidate(1) == {number + 1}\n",
