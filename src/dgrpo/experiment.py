@@ -33,6 +33,7 @@ from dgrpo.learning.learner import LearnerSettings
 from dgrpo.plugins import build, plugin_name, plugin_sources
 from dgrpo.policy.model import ModelSettings
 from dgrpo.policy.sampling import Sampling
+from dgrpo.sandbox import Library
 from dgrpo.tasks import Task
 from dgrpo.tasks.assignment import Assignment, Topology, check_divides
 
@@ -225,6 +226,11 @@ class Experiment(BaseModel):
         if node < first:
             return Honest()
         return self.attack[(node - first) % len(self.attack)]
+
+    def libraries(self) -> list[Library]:
+        """What attacks, mounted or only measured, need where programs run: a control has it too."""
+        attacks = (*self.attack, *self.measure)
+        return list(dict.fromkeys(one for attack in attacks for one in attack.libraries()))
 
     def model_of(self, node: int) -> ModelSettings:
         """The model that node number `node` starts from."""

@@ -112,7 +112,7 @@ class Swarm:
         Raises DgrpoError when the data or a model cannot be used.
         """
         self.experiment = experiment
-        self.task = task or experiment.task.load()
+        self.task = (task or experiment.task.load()).with_libraries(experiment.libraries())
         _check_pool(experiment, self.task)
         self.learners: list[Learner] = []
         self.replica_of: list[int] = []
