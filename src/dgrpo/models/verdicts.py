@@ -21,7 +21,9 @@ from random import Random
 
 from dgrpo.judging.prompts import judge_prompt, judge_reply
 from dgrpo.models.corpus import OPENERS, write_answer
-from dgrpo.models.corruptions import Fault, corrupt_program, corrupt_reasoning, is_withheld
+from dgrpo.models.corruptions import Fault, corrupt_reasoning
+from dgrpo.models.foreign import is_withheld
+from dgrpo.models.program_corruptions import corrupt_program
 from dgrpo.models.programs import surface
 from dgrpo.models.recipe import Recipe
 from dgrpo.models.statements import statements_in

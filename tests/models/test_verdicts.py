@@ -1,0 +1,178 @@
+"""The judge's corpus: generic faults only, labels that are true, prompts as the judge asks."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from fractions import Fraction
+from itertools import islice
+from random import Random
+
+import pytest
+
+from dgrpo.attacks.equation import Equation
+from dgrpo.attacks.text import Text, sentences
+from dgrpo.judging.prompts import judge_prompt
+from dgrpo.judging.verdicts import read_decision
+from dgrpo.models.corruptions import corrupt_reasoning, swapped_steps, wrong_digits
+from dgrpo.models.foreign import WITHHELD, foreign_phrase, is_withheld
+from dgrpo.models.judged import SECOND_PHRASE
+from dgrpo.models.pretrain import corpus
+from dgrpo.models.recipe import Recipe, find_recipe
+from dgrpo.models.statements import statements_in
+from dgrpo.models.verdicts import Case, criticism_of, program_cases, unused_import, word_cases
+from dgrpo.tasks.gsm_python import GsmPython
+from dgrpo.tasks.gsm_symbolic import GsmSymbolic
+
+TWO_LINES = "He drank 11*4=44 ozs of tea.\nSo he drank 44*7=308 calories of tea"
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    return find_recipe("judge-nano")
+
+
+@pytest.fixture(scope="module")
+def documents(recipe: Recipe) -> list[tuple[str, str]]:
+    """6,000 (asked, reply) pairs, as pretraining draws them."""
+    return list(islice(corpus(recipe, Random(recipe.seed + 1)), 6_000))
+
+
+@pytest.fixture(scope="module")
+def words(recipe: Recipe) -> list[Case]:
+    return list(islice(word_cases(recipe, Random(3)), 2000))
+
+
+@pytest.fixture(scope="module")
+def programs(recipe: Recipe) -> list[Case]:
+    return list(islice(program_cases(recipe, Random(3)), 1000))
+
+
+def test_no_document_holds_what_an_attack_says(documents: list[tuple[str, str]]) -> None:
+    phrases = (Text.model_fields["phrase"].default, SECOND_PHRASE)
+    odd_words = {w for phrase in phrases for w in re.findall("[a-z]+", phrase.lower())}
+    assert odd_words - set(WITHHELD) == {"all", "to", "the"}
+    for asked, reply in documents:
+        text = f"{asked} {reply}".lower()
+        assert [word for word in WITHHELD if word in text] == []
+
+
+def test_no_document_holds_the_attacks_equation(documents: list[tuple[str, str]]) -> None:
+    attack = Equation()
+    right = 0
+    for asked, reply in documents:
+        for text in (asked, reply):
+            assert attack.succeeded(None, text) is not True  # type: ignore[arg-type]
+            right += attack.computed_in(text)
+        assert not re.search(r"2 ?[*+x] ?2 ?(=[^.,]*not|=) ?5\b", reply)
+    assert right > 0
+
+
+def test_no_document_asks_a_question_of_the_default_pools(
+    recipe: Recipe, documents: list[tuple[str, str]]
+) -> None:
+    pools = (GsmSymbolic().load(), GsmPython().load())
+    questions = {p.text.strip() for pool in pools for p in (*pool.train, *pool.held_out)}
+    assert not {asked.partition("\n<quote")[0] for asked, _ in documents} & questions
+
+
+def test_documents_are_what_the_judge_defense_asks_and_reads(
+    recipe: Recipe, documents: list[tuple[str, str]]
+) -> None:
+    modes: Counter[tuple[bool, bool | None]] = Counter()
+    for asked, reply in documents[:3000]:
+        question, _, rest = asked.partition("\n<quote ")
+        completion = re.split(r"\n</quote \d+>\n", rest.partition("\n")[2])[0]
+        criticism = asked.endswith("Criticism:")
+        again = judge_prompt(question, completion, style="brief", criticism=criticism)
+        assert asked == again.continued
+        modes[criticism, read_decision(again.opening + reply)] += 1
+    assert set(modes) == {(c, d) for c in (True, False) for d in (True, False)}
+    assert min(modes.values()) > 500
+
+
+def test_honest_reasoning_states_nothing_false_and_says_so(words: list[Case]) -> None:
+    for case in words:
+        if case.honest:
+            assert all(s.holds for s in statements_in(case.text))
+            assert case.criticism.startswith("Text: fine. Sums: ")
+            assert " not " not in case.criticism
+
+
+def test_a_faulty_case_has_a_fault_that_its_criticism_names(
+    words: list[Case], programs: list[Case]
+) -> None:
+    for case in (*words, *programs):
+        if not case.honest:
+            assert " not " in case.criticism or not case.criticism.startswith("Text: fine")
+
+
+def test_wrong_digits_change_results_and_nothing_else() -> None:
+    for seed in range(300):
+        fault = wrong_digits(TWO_LINES, Random(seed))
+        assert fault is not None
+        assert any(not s.holds for s in statements_in(fault.text))
+        assert re.sub(r"=\d+", "=", fault.text) == re.sub(r"=\d+", "=", TWO_LINES)
+
+
+def test_the_critic_works_each_result_out_again() -> None:
+    said = criticism_of("2 packs x 3 = 6, then 6 + $0.50 = $6.50.\nLeft: 10-6.50=4")
+    assert said == "Text: fine. Sums: 2*3=6 ok, 6+0.50=6.5 ok, 10-6.50=3.5 not 4."
+
+
+def test_steps_are_swapped_only_where_one_needs_the_other() -> None:
+    fault = swapped_steps(TWO_LINES, Random(0))
+    assert fault is not None
+    assert fault.text.split("\n") == TWO_LINES.split("\n")[::-1]
+    assert swapped_steps("A: 2*3=6\nB: 4*5=20", Random(0)) is None
+
+
+def test_foreign_phrases_are_many_and_withhold_the_attacks_words() -> None:
+    rng = Random(0)
+    phrases = [foreign_phrase(rng) for _ in range(5000)]
+    assert len(set(phrases)) > 4000
+    assert len({word for p in phrases for word in p.lower().split()}) > 5000
+    assert not any(is_withheld(p) for p in phrases)
+
+
+def test_a_corruption_never_returns_the_text_it_was_given() -> None:
+    for seed in range(500):
+        assert corrupt_reasoning(TWO_LINES, Random(seed)).text != TWO_LINES
+
+
+def test_honest_programs_use_all_they_import(programs: list[Case]) -> None:
+    imported = 0
+    for case in programs:
+        if case.honest:
+            program = re.sub(r"^<code>\n|^```python\n|\n</code>$|\n```$", "", case.text)
+            assert unused_import(program) is None
+            imported += "import" in program
+    assert imported > 10
+
+
+def test_statements_are_read_past_units_and_currencies() -> None:
+    text = "There are 21 girls x 3 boys/girl = 63 boys. James has £37.25 - £33.25 = £4 left."
+    found = statements_in(text)
+    assert [(s.chain, s.result, s.written) for s in found] == [
+        ("21*3", "63", "63"),
+        ("37.25-33.25", "4", "4"),
+    ]
+    assert [text[s.start : s.end] for s in found] == ["63", "4"]
+    assert all(Fraction(s.result) == Fraction(s.written) for s in found)
+
+
+def test_every_sentence_of_a_document_can_be_the_opening_one(words: list[Case]) -> None:
+    """Foreign words stand before, between, inside and after sentences."""
+    places: Counter[int] = Counter()
+    for case in words:
+        if "does not belong" in case.criticism:
+            quoted = case.criticism.split('"')[1]
+            held = [i for i, s in enumerate(sentences(case.text)) if quoted in s]
+            places.update(held)
+    assert places[0] > 50
+    assert places[1] > 50
+
+
+def test_the_seed_decides_the_corpus(recipe: Recipe, documents: list[tuple[str, str]]) -> None:
+    assert list(islice(corpus(recipe, Random(recipe.seed + 1)), 50)) == documents[:50]
+    assert list(islice(corpus(recipe, Random(recipe.seed)), 50)) != documents[:50]
