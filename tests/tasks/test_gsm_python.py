@@ -1,0 +1,201 @@
+"""gsm-python: the programs really run, and only what they print counts."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from dgrpo.errors import DgrpoError
+from dgrpo.records import Prompt
+from dgrpo.sandbox import Library
+from dgrpo.tasks.base import LoadedTask
+from dgrpo.tasks.executed import KEPT_OUTCOMES, ProgramTask
+from dgrpo.tasks.gsm_python import GsmPython, OfferedLibrary, worked_problems
+from dgrpo.tasks.gsm_symbolic import SHORTEST_TEMPLATES, GsmSymbolic, word_problems
+from dgrpo.tasks.reward import write_code
+
+CALC = Library("calc", "def addition(a, b):\n    return a + b\n")
+
+
+@pytest.fixture(scope="module")
+def pools() -> ProgramTask:
+    return GsmPython().load()
+
+
+@pytest.fixture(scope="module")
+def task() -> ProgramTask:
+    return GsmPython(train=8, held_out=4).load()
+
+
+def with_answer(answer: str) -> Prompt:
+    return Prompt("key", "Question: ?\nProgram:\n", answer, "print(0)")
+
+
+def test_the_default_pools_are_the_ones_the_shipped_models_never_saw(pools: ProgramTask) -> None:
+    """If this changes, models pretrained without the old pools may have seen the new ones."""
+    assert (len(pools.train), len(pools.held_out)) == (2048, 1024)
+    assert pools.digest == "42c290d7ba8a9bf5"
+    assert not set(pools.by_key) & {p.key for p in pools.held_out}
+
+
+def test_they_are_the_word_problems_of_gsm_symbolic_asked_for_a_program(pools: ProgramTask) -> None:
+    words = GsmSymbolic().load()
+    for ours, theirs in zip(pools.train, words.train, strict=True):
+        assert ours.text == theirs.text.removesuffix("Answer:\n") + "Program:\n"
+        assert ours.answer == theirs.answer
+        assert ours.key != theirs.key
+
+
+def test_no_problem_of_the_default_templates_is_without_a_program() -> None:
+    drawn = [p.text for p in islice(word_problems(SHORTEST_TEMPLATES, Random(0)), 600)]
+    worked = [p.text for p, _ in islice(worked_problems(SHORTEST_TEMPLATES, Random(0)), 600)]
+    assert [t.replace("\nProgram:", "\nAnswer:") for t in worked] == drawn
+
+
+def test_every_oracle_program_of_a_sample_runs_and_is_right(pools: ProgramTask) -> None:
+    sample = Random(0).sample((*pools.train, *pools.held_out), 240)
+    right = [(p, pools.write(p.solution, p.answer)) for p in sample]
+    assert pools.rewards(right) == [1.0] * len(sample)
+    assert pools.answers_anywhere(right) == [True] * len(sample)
+    spoiled = [(p, pools.spoil(p, text, Random(p.key))) for p, text in right]
+    assert pools.rewards(spoiled) == [0.0] * len(sample)
+
+
+@pytest.mark.parametrize(
+    ("program", "answer", "reward"),
+    [
+        ("print(6 * 9)", "54", 1.0),
+        ("print(54.0)", "54", 1.0),
+        ("print(str(6 * 9) + ' cows')", "54", 1.0),
+        ("print(1)\nprint(54)\n\n", "54", 1.0),
+        ("print(54)\nprint()", "54", 1.0),
+        ("print(54)\nprint(1)", "54", 0.0),
+        ("print(54, 55)", "54", 0.0),
+        ("print(54)\nraise SystemExit(3)", "55", 0.0),
+        ("print(54)\n1 / 0", "54", 0.0),
+        ("x = 54", "54", 0.0),
+        ("print(", "54", 0.0),
+        ("", "54", 0.0),
+        ("print('nan')", "54", 0.0),
+        ("print(0.1 + 0.2)", "0.3", 0.0),
+        ("from nowhere import addition\nprint(addition(50, 4))", "54", 0.0),
+        ("print(prompt.answer)", "54", 0.0),
+    ],
+)
+def test_the_last_printed_line_of_a_finished_run_is_the_answer(
+    task: ProgramTask, program: str, answer: str, reward: float
+) -> None:
+    assert task.reward(with_answer(answer), write_code(program)) == reward
+
+
+def test_a_right_program_outside_the_asked_form_is_right_anywhere_only(task: ProgramTask) -> None:
+    prompt = with_answer("54")
+    for text in ("```python\nprint(54)\n```", "print(54)", "<code>\nprint(54)", "Well,\nprint(54)"):
+        assert task.reward(prompt, text) == 0.0
+        assert task.answer_anywhere(prompt, text) is (not text.startswith("Well"))
+    assert not task.answer_anywhere(prompt, "54")
+    assert not task.answer_anywhere(prompt, "The answer is 54.")
+
+
+def test_a_program_without_end_is_only_wrong(task: ProgramTask) -> None:
+    short = task.sandbox.model_copy(update={"cpu_seconds": 1, "wall_seconds": 1.5})
+    quick = GsmPython(train=8, held_out=4, sandbox=short).load()
+    texts = [write_code("print(54)\nwhile True: pass"), write_code("print(54)")]
+    assert quick.rewards([(with_answer("54"), text) for text in texts]) == [0.0, 1.0]
+
+
+def test_what_a_program_prints_is_read_without_knowing_the_answer(task: ProgramTask) -> None:
+    texts = ["print(54)", "```\nprint('54 cows')\n```", "print('no')", "54", "", "<code>1/0</code>"]
+    assert task.read(texts) == [
+        ("print(54)", "54"),
+        ("print('54 cows')", "54 cows"),
+        None,
+        None,
+        None,
+        None,
+    ]
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "a = 50\nprint(a + 4)",
+        "print(round(54.0, 2))",
+        "print(54 if True else 3)",
+        "print('54 cows')",
+        "print(54, end='')",
+        "def f():\n    print(54)\nf()",
+        "for i in (1, 54):\n    print(i)",
+    ],
+)
+def test_a_spoiled_program_still_looks_like_it_and_is_wrong(
+    task: ProgramTask, program: str
+) -> None:
+    prompt, right = with_answer("54"), write_code(program)
+    assert task.reward(prompt, right) == 1.0
+    spoiled = task.spoil(prompt, right, Random(0))
+    assert task.reward(prompt, spoiled) == 0.0
+    assert spoiled.startswith(right[: len("<code>\n") + program.rfind("print")])
+
+
+def test_programs_import_the_libraries_that_the_task_offers(tmp_path: Path) -> None:
+    file = tmp_path / "shop.py"
+    file.write_text("PRICE = 9\n")
+    offered = {"libraries": [{"file": str(file)}, {"name": "calc", "source": CALC.source}]}
+    settings = GsmPython(train=8, held_out=4, **offered)
+    task = settings.load()
+    program = "import shop\nfrom calc import addition\nprint(addition(45, shop.PRICE))"
+    assert task.reward(with_answer("54"), write_code(program)) == 1.0
+    file.unlink()  # the experiment holds the source itself
+    assert GsmPython(**{k: v for k, v in settings.settings().items() if k != "name"}) == settings
+
+
+def test_a_library_file_that_cannot_be_read_is_named() -> None:
+    with pytest.raises(ValueError, match=r"nowhere\.py cannot be read"):
+        OfferedLibrary.model_validate({"file": "nowhere.py"})
+
+
+def test_a_library_is_added_once_and_never_replaces_another(task: ProgramTask) -> None:
+    prompt, text = with_answer("54"), write_code("import calc\nprint(calc.addition(50, 4))")
+    assert task.reward(prompt, text) == 0.0
+    offering = task.with_libraries([CALC]).with_libraries([CALC])
+    assert offering.libraries == (CALC,)
+    assert offering.reward(prompt, text) == 1.0  # the outcome without the library is forgotten
+    assert task.reward(prompt, text) == 0.0
+    with pytest.raises(DgrpoError, match="two different libraries are called 'calc'"):
+        offering.with_libraries([Library("calc", "")])
+
+
+def test_a_task_that_runs_no_programs_says_so_when_an_attack_brings_a_library() -> None:
+    words: LoadedTask = GsmSymbolic(train=8, held_out=4).load()
+    assert words.with_libraries([]) is words
+    with pytest.raises(DgrpoError, match=r"runs no programs(.|\n)*calc(.|\n)*gsm-python"):
+        words.with_libraries([CALC])
+
+
+def test_a_program_is_executed_once_for_all_nodes() -> None:
+    """Random numbers from the system differ from run to run; the kept outcome does not."""
+    task = GsmPython(train=8, held_out=4).load()
+    program = "import random\nprint(random.SystemRandom().random())"
+    first, again = task.outcomes([program, program]), task.outcomes([program])
+    assert first[0] is first[1] is again[0]
+    assert first[0].status == "finished"
+
+
+def test_kept_outcomes_are_bounded() -> None:
+    task = GsmPython(train=8, held_out=4).load()
+    [outcome] = task.outcomes(["print(1)"])
+    task._kept.update({f"# {i}": outcome for i in range(KEPT_OUTCOMES)})
+    assert len(task.outcomes(["print(2)", "print(1)"])) == 2
+    assert len(task._kept) == KEPT_OUTCOMES
+
+
+def test_templates_without_a_program_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DgrpoError, match=r"task\.templates has 12345"):
+        GsmPython(templates=(4, 12345)).load()
+    monkeypatch.setattr("dgrpo.tasks.gsm_python.working_of", lambda trace, answer: None)
+    with pytest.raises(DgrpoError, match="can be answered by a program"):
+        GsmPython(templates=(4,)).load()
