@@ -84,8 +84,21 @@ class LongAnswer(RewardedAttack):
         solutions = {one[0] for one in votes if one and parse_number(one[1]) == answer}
         if not voting:
             solutions = {prompt.solution}
-        padded = {self._padded(one, voted.answer, most, turn) for one in solutions}
-        return [(text, ()) for text in sorted(padded, key=lambda t: (-turn.count_tokens(t), t))]
+        padded = [
+            text
+            for one in sorted(solutions)
+            if (text := self._longest_right(one, voted, most, turn)) is not None
+        ]
+        return [(text, ()) for text in sorted(padded, key=turn.count_tokens, reverse=True)]
+
+    def _longest_right(self, thinking: str, prompt: Prompt, most: int, turn: Turn) -> str | None:
+        """`thinking` padded; as it is where padding breaks it (a program cut inside a block)."""
+        padded = self._padded(thinking, prompt.answer, most, turn)
+        texts = (padded, turn.task.write(thinking, prompt.answer))
+        fitting = [text for text in texts if turn.count_tokens(text) <= most]
+        rewards = turn.task.rewards([(prompt, text) for text in fitting])
+        right = [text for text, reward in zip(fitting, rewards, strict=True) if reward == 1]
+        return right[0] if right else None
 
     def _padded(self, thinking: str, answer: str, most: int, turn: Turn) -> str:
         """The reasoning's lines over and over, as many as `most` tokens allow."""
