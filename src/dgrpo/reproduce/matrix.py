@@ -84,7 +84,7 @@ def load_entries(
     run is set apart, so that the others go on. Raises DgrpoError for a name that selects nothing,
     or two files with one name.
     """
-    files = sorted(folder.glob("*.toml"))
+    files = sorted(folder.glob("*.toml"), key=lambda file: file.stem)
     if not files:
         raise DgrpoError(
             f"no experiment files in {folder}",
@@ -116,11 +116,17 @@ def load_entries(
         else:
             count = seeds if headline else min(seeds, matrix.ablation_seeds)
             entries.append(Entry(experiment, headline, tuple(range(count))))
-    return entries, [
+    out_of_order = [
         one
         for one in broken
         if _selected(one.file.stem, names) and (not quick or matrix.is_headline(one.file.stem))
     ]
+    if not entries and not out_of_order:
+        raise DgrpoError(
+            "--quick plays headline experiments only, and none is named",
+            remedy="name one of: " + ", ".join(n for n in known if matrix.is_headline(n)),
+        )
+    return entries, out_of_order
 
 
 def _selected(name: str, patterns: Sequence[str]) -> bool:

@@ -14,6 +14,7 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from dgrpo.measurement.intervals import Interval
 from dgrpo.report.page import content_policy, inline_json, vega_script
 from dgrpo.report.tables import NOTHING, interval_text, number, percent
 from dgrpo.report.visible import visible
@@ -27,6 +28,8 @@ QUICK = (
     "A smoke run: few rounds, one seed, little evaluation. It shows that every part runs. "
     "It proves nothing about the paper, and no number on this page may be quoted."
 )
+POINTS = "\N{NO-BREAK SPACE}points"
+"""Unit of a difference of shares: percentage points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +126,18 @@ def _compared(row: Comparison) -> tuple[str, ...]:
         figure.says,
         figure.where,
         figure.paper,
-        NOTHING if row.ours is None else interval_text(row.ours, lambda x: write(row, x)) + against,
+        NOTHING if row.ours is None else _ours(row, row.ours) + against,
         _sample(row),
         _range(row),
         verdict,
         (figure.why or "Not explained yet.") if differs else "",
     )
+
+
+def _ours(row: Comparison, ours: Interval) -> str:
+    """The mean in its unit, the bounds without it."""
+    mean, _, bounds = interval_text(ours, lambda value: write(row, value)).partition(" [")
+    return mean + (f" [{bounds.replace(POINTS, '')}" if bounds else "")
 
 
 def write(row: Comparison, value: float) -> str:
@@ -139,7 +148,7 @@ def write(row: Comparison, value: float) -> str:
     if figure.unit != "share":
         return number(value)
     if figure.against:
-        return f"{100 * value:+.1f} points"
+        return f"{100 * value:+.1f}{POINTS}"
     return percent(value, 1)
 
 

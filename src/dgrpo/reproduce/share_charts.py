@@ -20,7 +20,7 @@ from dgrpo.reproduce.poisoned_share import Measured
 
 RIGHT = (0.2, 0.5, 0.8)
 """Shares of right honest completions for which B.2 is drawn."""
-_SHARES = tuple(n / 100 for n in range(1, 101))
+_SHARES = tuple(n / 200 for n in range(1, 201))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +50,28 @@ def panels(found: Sequence[Measured]) -> list[SharePanel]:
             "Poison beside decoys of reward 0 (paper B.1)",
             "Poisoned share p of the group", "p × advantage", False,
             (
-                ("scaled", tuple((p, vertical_push(p).total) for p in _SHARES)),
-                ("unscaled", tuple((p, vertical_push(p, "none").total) for p in _SHARES)),
-                ("scaled, G = 12", tuple((k / 12, exact_push(k, 12).total) for k in range(1, 13))),
+                ("scaled", ((0.0, 0.0), *((p, vertical_push(p).total) for p in _SHARES))),
+                ("unscaled", ((0.0, 0.0), *((p, vertical_push(p, "none").total) for p in _SHARES))),
+                (
+                    "scaled, exact for G = 12",
+                    tuple((k / 12, exact_push(k, 12).total) for k in range(1, 13)),
+                ),
             ),
             _pushes(vertical),
         ),
         SharePanel(
             "Push in a horizontal group",
-            "Poison beside honest completions, right with probability a (paper B.2), scaled",
+            "Poison beside honest completions, right with probability a (paper B.2)",
             "Poisoned share p of the group", "p × advantage", False,
-            tuple(
-                (f"a = {a}", tuple((p, horizontal_push(p, a).total) for p in _SHARES))
-                for a in RIGHT
+            (
+                *(
+                    (f"a = {a}", ((0.0, 0.0), *((p, horizontal_push(p, a).total) for p in _SHARES)))
+                    for a in RIGHT
+                ),
+                (
+                    "a = 0.5, unscaled",
+                    ((0.0, 0.0), *((p, horizontal_push(p, 0.5, "none").total) for p in _SHARES)),
+                ),
             ),
             _pushes(horizontal),
         ),

@@ -1,0 +1,146 @@
+"""The verdict on one figure, from runs with known ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.reproduce.finished_runs import experiment, write_finished
+
+from dgrpo.reproduce.compare import compare, curve_point, verdict_of
+from dgrpo.reproduce.paper import Figure
+from dgrpo.runs.reader import Run, read_run
+
+
+def figure(**changes: object) -> Figure:
+    return Figure(
+        **{
+            "id": "row", "section": "Attacks", "where": "TEXT", "says": "It works.",
+            "paper": "≈100 %", "experiment": "tiny", "metric": "attack_success",
+            "agrees": (0.95, 1.0), **changes,
+        }
+    )  # fmt: skip
+
+
+def runs(folder: Path, name: str, ends: dict[int, float], **changes: float) -> dict[int, Run]:
+    of = experiment(name)
+    return {
+        seed: read_run(write_finished(folder / name, of, seed, end, **changes))
+        for seed, end in ends.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("mean", "higher", "verdict"),
+    [
+        (0.97, "stronger", "agrees"),
+        (0.95, "stronger", "agrees"),
+        (0.94, "stronger", "weaker"),
+        (1.01, "stronger", "stronger"),
+        (0.94, "weaker", "stronger"),
+        (1.01, "weaker", "weaker"),
+        (0.5, "differs", "differs"),
+        (1.5, "differs", "differs"),
+    ],
+)
+def test_verdict_names_the_side(mean: float, higher: str, verdict: str) -> None:
+    assert verdict_of(figure(higher=higher), mean) == verdict
+
+
+def test_a_row_without_a_range_goes_beyond_the_paper(tmp_path: Path) -> None:
+    row = compare(figure(agrees=None), {"tiny": runs(tmp_path, "tiny", {0: 0.2})})
+    assert (row.verdict, row.seeds) == ("beyond the paper", 1)
+
+
+def test_ours_is_the_mean_over_seeds_with_its_interval(tmp_path: Path) -> None:
+    row = compare(figure(), {"tiny": runs(tmp_path, "tiny", {0: 0.8, 1: 0.9, 2: 1.0})})
+    assert row.ours is not None
+    assert row.ours.mean == pytest.approx(0.9)
+    assert row.ours.low is not None
+    assert row.ours.high is not None
+    assert 0.8 <= row.ours.low < 0.9 < row.ours.high <= 1.0
+    assert (row.verdict, row.seeds, row.rounds) == ("weaker", 3, 2)
+    assert row.interval_reaches
+
+
+def test_an_interval_away_from_the_range_does_not_reach(tmp_path: Path) -> None:
+    row = compare(figure(), {"tiny": runs(tmp_path, "tiny", {0: 0.5, 1: 0.6})})
+    assert (row.verdict, row.interval_reaches) == ("weaker", False)
+
+
+def test_one_seed_has_no_interval(tmp_path: Path) -> None:
+    row = compare(figure(), {"tiny": runs(tmp_path, "tiny", {3: 0.96})})
+    assert row.ours is not None
+    assert (row.verdict, row.ours.low, row.seeds) == ("agrees", None, 1)
+
+
+def test_nothing_run_is_said_and_nothing_measured_too(tmp_path: Path) -> None:
+    assert compare(figure(), {}).verdict == "not run yet"
+    assert compare(figure(), {"tiny": {}}).verdict == "not run yet"
+    some = {"tiny": runs(tmp_path, "tiny", {0: 0.9})}
+    assert compare(figure(metric="metrics.equation/accuracy"), some).verdict == "not measured"
+    assert compare(figure(against="control"), some).verdict == "not run yet"
+
+
+def test_controls_are_paired_by_seed(tmp_path: Path) -> None:
+    both = {
+        "tiny": runs(tmp_path, "tiny", {0: 0.9, 1: 0.8, 7: 0.1}),
+        "control": runs(tmp_path, "control", {0: 0.5, 1: 0.6, 9: 0.0}),
+    }
+    row = compare(figure(against="control", agrees=(0.25, 0.35)), both)
+    assert row.ours is not None
+    assert row.ours.mean == pytest.approx((0.4 + 0.2) / 2)
+    assert (row.verdict, row.seeds) == ("agrees", 2)
+    apart = {"tiny": both["tiny"], "control": {9: both["control"][9]}}
+    assert compare(figure(against="control"), apart).verdict == "not run yet"
+
+
+def test_ratio_of_lengths(tmp_path: Path) -> None:
+    both = {
+        "tiny": runs(tmp_path, "tiny", {0: 0.9}, tokens=90.0),
+        "control": runs(tmp_path, "control", {0: 0.9}, tokens=45.0),
+    }
+    row = compare(
+        figure(metric="completion_tokens", against="control", agrees=(1.8, float("inf")))
+        .model_copy(update={"as_": "ratio"}),
+        both,
+    )  # fmt: skip
+    assert row.ours is not None
+    assert (row.ours.mean, row.verdict) == (2.0, "agrees")
+    zero = {"tiny": both["tiny"], "control": runs(tmp_path / "0", "control", {0: 0.9}, tokens=0.0)}
+    ratio = figure(metric="completion_tokens", against="control").model_copy(
+        update={"as_": "ratio"}
+    )
+    assert compare(ratio, zero).verdict == "not measured"
+
+
+def test_accepted_is_the_complement_of_stopped(tmp_path: Path) -> None:
+    some = {"tiny": runs(tmp_path, "tiny", {0: 0.9})}
+    stopped = compare(figure(metric="screening.poisoned_stopped"), some).ours
+    accepted = compare(figure(metric="screening.poisoned_stopped", complement=True), some).ours
+    assert stopped is not None
+    assert accepted is not None
+    assert stopped.mean == pytest.approx(47 / 48)
+    assert accepted.mean == pytest.approx(1 / 48)
+
+
+def test_peak_is_a_mean_of_five_points_and_drop_goes_from_there_to_the_end() -> None:
+    curve = [[n, value] for n, value in enumerate([0, 0, 1, 1, 1, 1, 1, 0, 0, 0.5])]
+    assert curve_point(curve, "peak") == 1
+    assert curve_point(curve, "drop") == 0.5
+    assert curve_point(curve, "start") == 0
+    assert curve_point([[0, 0.0], [1, 1.0], [2, 0.0]], "peak") == pytest.approx(1 / 3)
+    assert curve_point([[0, None], [1, 0.25], [2, None]], "end") == 0.25
+    assert curve_point([[0, None]], "end") is None
+
+
+def test_a_models_card_gives_share_and_interval() -> None:
+    row = compare(figure(experiment="", card="gsm-nano", metric="format", agrees=(0.1, 0.5)), {})
+    assert row.ours is not None
+    assert row.ours.low is not None
+    assert row.ours.high is not None
+    assert row.ours.low < row.ours.mean < row.ours.high
+    assert (row.verdict, row.seeds) == ("agrees", 0)
+    missing = figure(experiment="", card="no-such-model", metric="format")
+    assert compare(missing, {}).verdict == "not run yet"
+    assert compare(figure(experiment="", card="gsm-nano", metric="x"), {}).verdict == "not measured"

@@ -1,0 +1,148 @@
+"""Which runs count as finished, and which are asked for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.reproduce.finished_runs import experiment, write_file, write_finished
+
+from dgrpo.errors import DgrpoError
+from dgrpo.reproduce.matrix import Entry, find_finished, load_entries, missing, runs_of
+from dgrpo.reproduce.paper import Matrix
+
+MATRIX = Matrix(headline=("main*",), not_headline=("main-small",), ablation_seeds=2, quick_rounds=1)
+
+
+def seeds_of(folder: Path, of=None) -> list[int]:
+    found, _ = find_finished([folder])
+    return list(runs_of(of or experiment(), found))
+
+
+def test_headline_files_get_all_seeds_and_others_fewer(tmp_path: Path) -> None:
+    for name in ("main", "main-small", "other"):
+        write_file(tmp_path, name)
+    entries, broken = load_entries(tmp_path, (), 5, MATRIX)
+    assert {entry.name: len(entry.seeds) for entry in entries} == {
+        "main": 5, "main-small": 2, "other": 2,
+    }  # fmt: skip
+    assert broken == []
+    assert [e.seeds for e in load_entries(tmp_path, (), 1, MATRIX)[0]] == [(0,)] * 3
+
+
+def test_names_and_patterns_select(tmp_path: Path) -> None:
+    for name in ("main", "main-small", "other"):
+        write_file(tmp_path, name)
+    entries, _ = load_entries(tmp_path, ("main*",), 5, MATRIX)
+    assert [entry.name for entry in entries] == ["main", "main-small"]
+    with pytest.raises(DgrpoError, match="did you mean 'other'"):
+        load_entries(tmp_path, ("oter",), 5, MATRIX)
+    with pytest.raises(DgrpoError, match="--experiments"):
+        load_entries(tmp_path / "nowhere", (), 5, MATRIX)
+
+
+def test_quick_plays_one_short_seed_of_headline_files(tmp_path: Path) -> None:
+    write_file(tmp_path, "main", rounds=50)
+    write_file(tmp_path, "other")
+    ((entry,), _) = load_entries(tmp_path, (), 5, MATRIX, quick=True)
+    assert (entry.name, entry.seeds, entry.experiment.rounds) == ("main", (0,), 1)
+    assert entry.experiment.evaluation.final_samples < 1000
+    assert entry.experiment.digest == experiment("main").digest
+    with pytest.raises(DgrpoError, match="name one of: main"):
+        load_entries(tmp_path, ("other",), 5, MATRIX, quick=True)
+
+
+def test_a_broken_file_is_set_apart_with_its_problem(tmp_path: Path) -> None:
+    write_file(tmp_path, "main")
+    (tmp_path / "bad.toml").write_text('name = "bad"\nroundz = 3\n')
+    entries, (broken,) = load_entries(tmp_path, (), 5, MATRIX)
+    assert [entry.name for entry in entries] == ["main"]
+    assert broken.file.name == "bad.toml"
+    assert "did you mean 'rounds'" in broken.problem
+
+
+def test_two_files_with_one_name_are_refused(tmp_path: Path) -> None:
+    write_file(tmp_path, "main").rename(tmp_path / "copy.toml")
+    write_file(tmp_path, "main")
+    with pytest.raises(DgrpoError, match="'main'"):
+        load_entries(tmp_path, (), 5, MATRIX)
+
+
+def test_a_knob_added_later_with_its_default_keeps_old_runs_valid(tmp_path: Path) -> None:
+    old = experiment().resolved()
+    del old["attack"][0]["decoys"]
+    del old["measure"][0]["decoys"]
+    del old["learner"]["warmup_rounds"]
+    write_finished(tmp_path, experiment(), resolved=old, digest="an older digest")
+    assert seeds_of(tmp_path) == [0]
+
+
+@pytest.mark.parametrize(
+    "change", [{"group_size": 8}, {"attack": {"name": "text", "phrase": "Ahoy,"}, "measure": []}]
+)
+def test_another_experiment_of_that_name_does_not_count(tmp_path: Path, change: dict) -> None:
+    write_finished(tmp_path, experiment(**change))
+    assert seeds_of(tmp_path) == []
+
+
+def test_name_and_claim_do_not_matter(tmp_path: Path) -> None:
+    write_finished(tmp_path, experiment("another", claim="same"))
+    assert seeds_of(tmp_path) == [0]
+
+
+def test_too_few_rounds_are_not_finished_and_more_are(tmp_path: Path) -> None:
+    write_finished(tmp_path, experiment(rounds=4), seed=0)
+    write_finished(tmp_path, experiment(rounds=4), seed=1, rounds=3)
+    assert seeds_of(tmp_path, experiment(rounds=4)) == [0]
+    assert seeds_of(tmp_path, experiment(rounds=3)) == [0, 1]
+
+
+def test_a_run_that_did_not_measure_what_is_asked_is_not_finished(tmp_path: Path) -> None:
+    honest = {"attack": {"name": "honest"}}
+    asked = experiment(**honest)
+    write_finished(tmp_path, experiment(**honest, measure=[]), seed=0)
+    other = experiment(**honest, measure=[{"name": "text", "phrase": "Ahoy,"}])
+    write_finished(tmp_path, other, seed=1)
+    assert seeds_of(tmp_path, asked) == []
+    assert seeds_of(tmp_path, other) == [1]
+
+
+def test_a_description_that_promises_more_than_was_measured_does_not_count(tmp_path: Path) -> None:
+    honest = {"attack": {"name": "honest"}}
+    asked = experiment(**honest)
+    write_finished(tmp_path, experiment(**honest, measure=[]), resolved=asked.resolved())
+    assert seeds_of(tmp_path, asked) == []
+
+
+def test_an_unfinished_run_is_missing(tmp_path: Path) -> None:
+    (write_finished(tmp_path, experiment()) / "summary.json").unlink()
+    assert seeds_of(tmp_path) == []
+
+
+def test_damaged_and_outdated_folders_are_left_out_with_a_reason(tmp_path: Path) -> None:
+    good = write_finished(tmp_path, experiment(), seed=0)
+    bad = write_finished(tmp_path, experiment(), seed=1)
+    (bad / "rounds.jsonl").write_text("{")
+    strange = write_finished(tmp_path, experiment(), seed=2)
+    header = json.loads((strange / "experiment.json").read_text())
+    header["experiment"]["attack"][0]["no_such_knob"] = 1
+    (strange / "experiment.json").write_text(json.dumps(header))
+    found, left_out = find_finished([tmp_path])
+    assert [one.run.folder for one in found] == [good]
+    assert any("seed-1" in line and "agree" in line for line in left_out)
+    assert any("seed-2" in line and "no_such_knob" in line for line in left_out)
+
+
+def test_missing_runs_are_ordered_and_none_is_asked_for_twice(tmp_path: Path) -> None:
+    entries = [
+        Entry(experiment("ablation", attack={"name": "honest"}), False, (0, 1)),
+        Entry(experiment("main"), True, (0, 1)),
+        Entry(experiment("same-as-main", rounds=3), False, (0, 1, 2)),
+    ]
+    write_finished(tmp_path, experiment("main", rounds=3), seed=1)
+    found, _ = find_finished([tmp_path])
+    tasks = missing(entries, found)
+    assert [(task.experiment.name, task.seed, task.experiment.rounds) for task in tasks] == [
+        ("main", 0, 3), ("ablation", 0, 2), ("ablation", 1, 2), ("same-as-main", 2, 3),
+    ]  # fmt: skip
