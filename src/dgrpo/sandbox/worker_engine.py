@@ -252,7 +252,7 @@ def _gone(run: Run, error: Exception) -> Outcome:
     end = run.end()
     if end.signal == signal.SIGSYS:
         return Outcome("denied", detail="killed for a forbidden system call")
-    if end.signal in (signal.SIGKILL, signal.SIGXCPU) and end.cpu_ms > 900:
+    if end.out_of_time:
         return Outcome("timeout", detail="out of processor time")
     if end.signal:
         return Outcome("killed", detail=f"by signal {end.signal}")

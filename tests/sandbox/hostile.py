@@ -1,0 +1,258 @@
+"""Attacks on the sandbox: programs as a malicious peer would send them.
+
+Each leaves what it achieved in `loot`. What is written in capitals is filled in by the test: the
+path of a file with a secret, a port of the test's own that listens, a folder that anyone may
+write to. Loops are bounded, so that an attack which were to succeed would not end the machine.
+"""
+
+from __future__ import annotations
+
+TRY = """
+loot = []
+def attempt(action):
+    try:
+        loot.append(str(action()))
+    except (Exception, SystemExit) as error:
+        pass
+"""
+
+ATTACKS = {
+    "shell": """
+import os, subprocess, pty
+attempt(lambda: os.system("touch OPEN_FOLDER/shell") == 0 and "ran")
+attempt(lambda: subprocess.run(["/bin/sh", "-c", "id"], capture_output=True).stdout)
+attempt(lambda: os.popen("id").read() and "ran")
+attempt(lambda: os.posix_spawn("/bin/sh", ["sh", "-c", "touch OPEN_FOLDER/spawn"], {}))
+""",
+    "exec": """
+import os
+attempt(lambda: os.execv("/bin/sh", ["sh", "-c", "touch OPEN_FOLDER/exec"]))
+""",
+    "secrets": """
+import os, io, linecache, glob, gc
+attempt(lambda: open("SECRET_FILE").read())
+attempt(lambda: os.environ["DGRPO_TEST_SECRET"])
+attempt(lambda: open("/proc/self/environ").read())
+attempt(lambda: open(f"/proc/{os.getppid()}/environ").read())
+attempt(lambda: io.FileIO("SECRET_FILE").read())
+attempt(lambda: os.read(os.open("SECRET_FILE", os.O_RDONLY), 100))
+attempt(lambda: linecache.getlines("SECRET_FILE") or [][0])
+attempt(lambda: glob.glob("/etc/*") or [][0])
+attempt(lambda: open("/etc/passwd").read())
+attempt(lambda: os.stat("SECRET_FILE"))
+attempt(lambda: os.readlink("/proc/self/exe"))
+attempt(lambda: os.listdir("/") or [][0])
+for number in range(64):
+    attempt(lambda: os.pread(number, 100, 0))
+""",
+    "write": """
+import os, tempfile, shutil
+attempt(lambda: open("OPEN_FOLDER/write", "w").write("x"))
+attempt(lambda: tempfile.mkstemp(prefix="dgrpo-attack-"))
+attempt(lambda: os.mkdir("OPEN_FOLDER/folder") or "made")
+attempt(lambda: os.rename("SECRET_FILE", "OPEN_FOLDER/moved") or "moved")
+attempt(lambda: os.unlink("SECRET_FILE") or "gone")
+attempt(lambda: os.chmod("SECRET_FILE", 0o777) or "changed")
+attempt(lambda: os.symlink("/etc/passwd", "OPEN_FOLDER/link") or "linked")
+attempt(lambda: os.truncate("SECRET_FILE", 0) or "cut")
+""",
+    "network": """
+import socket
+attempt(lambda: socket.create_connection(("127.0.0.1", PORT)))
+attempt(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("8.8.8.8", 53)))
+attempt(lambda: socket.socket(socket.AF_UNIX))
+attempt(lambda: socket.socketpair())
+attempt(lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW))
+attempt(lambda: socket.getaddrinfo("localhost", 80))
+""",
+    "fork bomb": """
+import os, multiprocessing, threading
+for _ in range(50):
+    attempt(lambda: os.fork())
+    attempt(lambda: os.forkpty())
+attempt(lambda: multiprocessing.Process(target=print).start() or "started")
+attempt(lambda: threading.Thread(target=print).start() or "started")
+""",
+    "daemon": """
+import os, time
+def leave():
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            time.sleep(1)
+            open("OPEN_FOLDER/daemon", "w")
+            os._exit(0)
+        os._exit(0)
+    return "left"
+attempt(leave)
+""",
+    "kill": """
+import os, signal, ctypes
+attempt(lambda: os.kill(os.getppid(), signal.SIGKILL) or "killed")
+attempt(lambda: os.kill(-1, signal.SIGKILL) or "killed")
+attempt(lambda: os.kill(1, signal.SIGKILL) or "killed")
+attempt(lambda: os.killpg(0, signal.SIGKILL) or "killed")
+attempt(lambda: os.kill(TEST_PID, 0) or "found")
+""",
+    "ptrace": """
+import ctypes, os
+libc = ctypes.CDLL(None)
+attempt(lambda: libc.ptrace(16, os.getppid(), 0, 0) == 0 and "attached" or [][0])
+""",
+    "memory": """
+held = []
+while True:
+    held.append(bytearray(2**24))
+""",
+    "memory of small things": """
+held = [()]
+while True:
+    held = held + held
+""",
+    "memory kept from the exception": """
+held = []
+for _ in range(20000):
+    try:
+        held.append(bytearray(2**20))
+    except MemoryError:
+        pass
+while True:
+    pass
+""",
+    "CPU loop": "while True:\n    pass",
+    "CPU loop in C": "sum(range(10**12))",
+    "CPU loop in one operation": "2 ** (2 ** 60)",
+    "CPU loop past signals": """
+import signal
+for number in range(1, 64):
+    attempt(lambda: signal.signal(number, signal.SIG_IGN) and [][0])
+while True:
+    try:
+        while True:
+            pass
+    except BaseException:
+        pass
+""",
+    "sleep": "import time\ntime.sleep(1000)",
+    "output flood": "while True:\n    print('flood' * 1000)",
+    "output flood past the exception": """
+for _ in range(1000):
+    try:
+        print("flood" * 1000)
+    except BaseException:
+        pass
+""",
+    "output flood on descriptors": """
+import os
+for number in range(8):
+    for _ in range(3000):
+        attempt(lambda: os.write(number, b"flood" * 1000) and [][0])
+""",
+    "disk": """
+import os, mmap, ctypes
+attempt(lambda: open("OPEN_FOLDER/disk", "wb").write(bytes(2**24)))
+attempt(lambda: os.memfd_create("disk"))
+attempt(lambda: os.open("/tmp", os.O_TMPFILE | os.O_RDWR))
+attempt(lambda: os.posix_fallocate(3, 0, 2**30) or "written")
+attempt(lambda: os.mkfifo("OPEN_FOLDER/fifo") or "made")
+""",
+    "C crash": """
+import ctypes
+ctypes.string_at(0)
+""",
+    "C crash by recursion": """
+import sys
+sys.setrecursionlimit(10**8)
+class Deep:
+    def __repr__(self):
+        return repr(self)
+def down(): return down()
+try:
+    repr(Deep())
+except RecursionError:
+    down()
+""",
+    "abort": "import os\nos.abort()",
+    "forged exit": "import os\nos._exit(0)",
+    "forged exit by exception": "raise SystemExit('all tests passed')",
+    "exit at the end": "import atexit, os\natexit.register(os._exit, 0)\nraise KeyboardInterrupt",
+    "executable memory": """
+import ctypes, mmap
+attempt(lambda: mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC))
+""",
+    "system calls by number": """
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+allowed_here = {0, 1, 3, 9, 10, 11, 12, 13, 14, 15, 24, 25, 28, 35, 39, 60, 96, 98, 100, 102, 104,
+    107, 108, 110, 131, 186, 201, 202, 204, 219, 228, 229, 230, 231, 273, 302, 318, 334}
+fatal_here = {59, 101, 155, 161, 165, 166, 169, 175, 248, 250, 246, 272, 298, 308, 310, 311, 313,
+    321, 322, 323, 425}
+import platform
+for number in range(0, 470):
+    if number not in allowed_here | fatal_here:
+        ctypes.set_errno(0)
+        if libc.syscall(number, 0, 0, 0, 0, 0, 0) != -1 or ctypes.get_errno() != 1:
+            loot.append(f"system call {number}: {ctypes.get_errno()}")
+        x32 = libc.syscall(0x40000000 | number, 0, 0, 0, 0, 0, 0)
+        if x32 != -1:
+            loot.append(f"x32 call {number}")
+""",
+    "weaken the jail": """
+import ctypes, resource, os
+libc = ctypes.CDLL(None, use_errno=True)
+attempt(lambda: resource.setrlimit(resource.RLIMIT_CPU, (1000, 1000)) or "raised")
+attempt(lambda: libc.prctl(38, 0, 0, 0, 0) == 0 and "cleared" or [][0])
+attempt(lambda: libc.prctl(22, 0, 0, 0, 0) == 0 and "cleared" or [][0])
+attempt(lambda: os.setuid(0) or "root")
+attempt(lambda: os.chroot("/") or "chroot")
+""",
+    "leave the namespaces": """
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+attempt(lambda: libc.setns(3, 0) == 0 and "left" or [][0])
+""",
+    "catch everything": """
+import sys
+class Sticky(dict):
+    pass
+sys.excepthook = lambda *values: None
+sys.settrace(lambda *values: 1 / 0)
+raise BaseException
+""",
+    "close the channel": """
+import os
+os.closerange(0, 1024)
+import socket
+attempt(lambda: os.dup2(3, 4) and [][0])
+""",
+    "garbage on the channel": "import os\nos.write(3, b'\\xff' * 1000)\nwhile True:\n    pass",
+    "a frame of 4 GiB": "import os\nos.write(3, b'\\xff\\xff\\xff\\xff' + b'x' * 100)",
+    "half a frame": "import os\nos.write(3, b'\\x00\\x00\\x10')\nos._exit(0)",
+    "a frame nested too deep": """
+import os
+body = b'[' * 100000
+os.write(3, len(body).to_bytes(4, "big") + body)
+""",
+    "a frame that is no report": """
+import os
+body = b'{"status": "promoted", "printed": 3, "values": {}, "detail": null}'
+os.write(3, len(body).to_bytes(4, "big") + body)
+""",
+    "a question instead of a report": """
+import os
+body = b'{"ask": {"arguments": ["list"], "keywords": ["dict"]}}'
+os.write(3, len(body).to_bytes(4, "big") + body)
+""",
+    "introspection": """
+import gc, sys
+frame = sys._getframe()
+while frame:
+    for name, value in list(frame.f_locals.items()):
+        if "DGRPO_TEST_" + "SECRET" in str(value)[:100000] and name != "name":
+            loot.append(name)
+    frame = frame.f_back
+attempt(lambda: [o for o in gc.get_objects() if type(o).__name__ == "Jail"][0])
+""",
+}
+"""By name. `secrets` to `patching the harness` of the corpus that chose the design, and more; what
+fakes a reward is in test_unit_tests.py, where there is something to gain."""

@@ -1,0 +1,179 @@
+"""Every attack, on every engine and with every set of layers that this machine has."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.sandbox.hostile import ATTACKS, TRY
+
+from dgrpo.sandbox import (
+    Failed,
+    Library,
+    Program,
+    Sandbox,
+    SandboxSettings,
+    SandboxUnavailable,
+    open_sandbox,
+)
+
+SECRET = "DGRPO_TEST_SECRET=the cat's name"
+LAYERS: dict[str, dict[str, Any]] = {
+    "worker": {"engine": "worker", "bubblewrap": "never"},
+    "worker without namespaces": {
+        "engine": "worker",
+        "bubblewrap": "never",
+        "namespaces": "never",
+    },
+    "worker in bubblewrap": {"engine": "worker", "bubblewrap": "always"},
+    "monty": {"engine": "monty"},
+}
+FAILS_THERE = {"monty": {"monty"}, "worker in bubblewrap": {"bubblewrap"}}
+"""The layer that a machine may lack, where its tests are skipped; others must hold."""
+
+
+def open_or_skip(which: str, **settings: Any) -> Sandbox:
+    if which != "monty" and sys.platform != "linux":
+        pytest.skip("the worker runs on Linux")
+    try:
+        return open_sandbox(SandboxSettings(**{**LAYERS[which], **settings}))
+    except SandboxUnavailable as error:
+        if error.layer in FAILS_THERE.get(which, ()):
+            pytest.skip(str(error))
+        raise
+
+
+@pytest.fixture(scope="module", params=list(LAYERS))
+def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    os.environ["DGRPO_TEST_SECRET"] = SECRET
+    with open_or_skip(
+        request.param, cpu_seconds=1, wall_seconds=4.0, memory_mb=128, workers=1
+    ) as opened:
+        yield opened
+    del os.environ["DGRPO_TEST_SECRET"]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """What an attack would like to reach."""
+    secret = tmp_path / "secret"
+    secret.write_text(SECRET)
+    open_folder = tmp_path / "open"
+    open_folder.mkdir()
+    open_folder.chmod(0o777)
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.settimeout(0.01)
+    yield {
+        "SECRET_FILE": str(secret),
+        "OPEN_FOLDER": str(open_folder),
+        "PORT": str(listening.getsockname()[1]),
+        "TEST_PID": str(os.getpid()),
+    }
+    with pytest.raises(TimeoutError):
+        listening.accept()
+    listening.close()
+    assert secret.read_text() == SECRET
+    assert list(open_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_an_attack_is_contained(sandbox: Sandbox, world: dict[str, str], name: str) -> None:
+    source = TRY + ATTACKS[name]
+    for word, value in world.items():
+        source = source.replace(word, value)
+    before = descendants()
+    [outcome] = sandbox.run([Program(source, expressions=("loot",))])
+
+    loot = outcome.values[0] if outcome.values else []
+    assert not isinstance(loot, Failed)
+    assert [found for found in loot if found not in ("False", "None")] == []
+    assert SECRET not in repr(outcome)
+    assert len(outcome.printed.encode()) <= 65536
+    assert list(Path(tempfile.gettempdir()).glob("dgrpo-attack-*")) == []
+    if "worker" in sandbox.layers[-1]:
+        assert settled(before) == before, "a process was left behind, or the worker was killed"
+    [after] = sandbox.run([Program("x = 6 * 7", expressions=("x",))])
+    assert after.values == (42,)
+
+
+ENDS = {
+    "CPU loop": {"timeout"},
+    "CPU loop in C": {"timeout"},
+    "CPU loop past signals": {"timeout"},
+    "sleep": {"timeout"},
+    "memory": {"memory"},
+    "memory of small things": {"memory"},
+    "output flood": {"output"},
+    "output flood past the exception": {"output"},
+    "C crash": {"killed"},
+    "abort": {"killed"},
+    "forged exit": {"killed"},
+    "forged exit by exception": {"raised"},
+    "exec": {"denied"},
+    "ptrace": {"denied"},
+    "leave the namespaces": {"denied"},
+    "a frame of 4 GiB": {"output"},
+    "half a frame": {"killed"},
+    "a frame nested too deep": {"output"},
+    "a frame that is no report": {"output"},
+    "a question instead of a report": {"output"},
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_an_attack_is_called_by_its_name(sandbox: Sandbox, name: str) -> None:
+    if "worker" not in sandbox.layers[-1]:
+        pytest.skip("monty lacks what these attacks need")
+    [outcome] = sandbox.run([Program(TRY + ATTACKS[name])])
+    assert outcome.status in ENDS[name], outcome
+
+
+def test_a_hostile_library_is_as_confined_as_a_program(sandbox: Sandbox) -> None:
+    if "worker" not in sandbox.layers[-1]:
+        pytest.skip("monty imports no libraries")
+    library = Library("evil", "import os\ndef go():\n    return os.listdir('/')")
+    program = Program("import evil", (library,), ("evil.go()",))
+    [outcome] = sandbox.run([program])
+    assert isinstance(outcome.values[0], Failed)
+    assert outcome.values[0].kind == "PermissionError"
+
+
+def test_a_run_finds_nothing_of_the_runs_before_it(sandbox: Sandbox) -> None:
+    leaves = Program("import builtins, sys\nbuiltins.print = None\nsys.left = 'here'\nleft = 1")
+    finds = Program("import sys\nprint('x')", expressions=("left",))
+    outcomes = sandbox.run([leaves, finds] * 3)
+    assert [o.values[0].kind for o in outcomes[1::2]] == ["NameError"] * 3
+    assert [o.printed for o in outcomes[1::2]] == ["x\n"] * 3
+
+
+def descendants() -> list[int]:
+    """Processes beneath this one, zombies too."""
+    if not Path("/proc").is_dir():
+        return []
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = (entry / "stat").read_text()
+            except OSError:
+                continue
+            parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
+    found = [os.getpid()]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == pid]
+    return sorted(found)
+
+
+def settled(wanted: list[int]) -> list[int]:
+    """`descendants`, once it is `wanted` or a second has passed."""
+    deadline = time.monotonic() + 1.0
+    while descendants() != wanted and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return descendants()
