@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dgrpo.models.corpus import write_answer
+from dgrpo.records import Prompt
 from dgrpo.tasks.reward import (
     LONGEST_NUMBER,
     answer_anywhere,
     parse_number,
+    read_solution,
     split_code,
     split_tags,
     tagged_reward,
@@ -275,3 +279,75 @@ def test_a_written_program_is_read_back(program: str) -> None:
     read = split_code(write_code(program))
     assert read is not None
     assert read.split() == program.split()
+
+
+def forms_of(trace: str, answer: str) -> dict[str, str]:
+    """Every form in which the base model's corpus answers (models/corpus.py), by name."""
+    prompt = Prompt("key", "Question: ?\nAnswer:\n", answer, trace)
+
+    class Form(Random):
+        def __init__(self, form: int) -> None:
+            super().__init__(0)
+            self.form = form
+
+        def randrange(self, *bounds: int) -> int:
+            assert bounds == (6,), "write_answer has other forms now"
+            return self.form
+
+    untagged = {f"form {n}": write_answer(prompt, 0.0, 0.0, Form(n)) for n in range(6)}
+    return {"asked": write_answer(prompt, 1.0, 0.0, Random(0)), **untagged}
+
+
+@pytest.mark.parametrize("form", ["asked", *(f"form {n}" for n in range(6))])
+@pytest.mark.parametrize(
+    ("trace", "answer"),
+    [
+        ("She has 3.\nThat makes 3+4=7", "7"),
+        ("Only 7", "7"),
+        ("3+4=7 in all,\nof which 2 are cows.", "7"),
+        ("It is so", "-1,200"),
+        ("Half", "0.5"),
+    ],
+)
+def test_a_solution_is_read_back_from_every_form_of_the_corpus(
+    form: str, trace: str, answer: str
+) -> None:
+    text = forms_of(trace, answer)[form]
+    read = read_solution(text)
+    assert read is not None
+    assert parse_number(read[1]) == parse_number(answer)
+    assert read[0].split() == trace.split()
+    assert tagged_reward(write_tagged(*read), answer) == 1.0
+
+
+def test_the_forms_differ() -> None:
+    assert len(set(forms_of("She has 3.", "7").values())) == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("", None),
+        ("no idea", None),
+        ("3 cows\nno idea", None),
+        ("<think> 3 </think> <answer> 7 or 8 </answer>", None),
+        ("so <answer> none </answer> 7", None),
+        ("<answer> 7 </answer> or <answer> 8 </answer>", ("7\nor", "8")),
+        ("7", ("7", "7")),
+        ("<answer> 7 </answer>", ("", "7")),
+        ("So it is 7 or 8", ("So it is 7 or 8", "8")),
+        ("<think> 3 </think> <answer> 7", ("3", "7")),
+        ("3 </answer> so </think> it is −5.", ("3\nso", "-5")),
+    ],
+)
+def test_other_texts_are_read_as_far_as_they_go(text: str, read: tuple[str, str] | None) -> None:
+    assert read_solution(text) == read
+
+
+@given(NASTY)
+def test_what_is_read_can_be_written_in_the_asked_form(text: str) -> None:
+    """An attacker's solutions come from its model, which may say anything."""
+    read = read_solution(text)
+    if read is None or parse_number(read[1]) is None:
+        return
+    assert tagged_reward(write_tagged(*read), read[1]) == 1.0

@@ -76,14 +76,15 @@ def read_solution(text: str) -> tuple[str, str] | None:
 
     Outside the asked form the answer is the number in the answer tags, wherever they stand, and the
     reasoning all the rest; without such tags the answer is the last number, and the reasoning what
-    stands before the last line or tag that holds it. None without a number.
+    stands before the last line or tag that holds it. None without one number in either place.
     """
     parts = split_tags(text)
     if parts is not None:
         return (parts[0].strip(), parts[1].strip()) if parse_number(parts[1]) is not None else None
     answers = _ANSWER.findall(text)
-    if len(answers) == 1 and parse_number(answers[0]) is not None:
-        return "\n".join(_pieces(_ANSWER.sub("\n", text))), answers[0].strip()
+    if len(answers) == 1:
+        reasoning = "\n".join(_pieces(_ANSWER.sub("\n", text)))
+        return (reasoning, answers[0].strip()) if parse_number(answers[0]) is not None else None
     pieces = _pieces(text)
     if not pieces or not _numbers(pieces[-1]):
         return None
