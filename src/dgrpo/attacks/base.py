@@ -164,7 +164,7 @@ class RewardedAttack(Attack):
             if seen[slot.prompt.key] <= poisoned:
                 chosen.append(slot)
         payloads = dict(zip(chosen, await self.payloads(chosen, turn), strict=True))
-        taken = {one.prompt_key: one for one in payloads.values() if one is not None}
+        taken = {p.prompt_key: p for p in payloads.values() if p is not None}
         refused = {slot.prompt.key for slot in chosen} - set(taken)
         own_of = {(s.completion.prompt_key, s.completion.sample): s for s in own}
         samples: dict[str, list[Sent]] = defaultdict(list)
