@@ -135,7 +135,7 @@ def share_chart(panel: SharePanel, width: int | str = "container") -> Any:
     colors = alt.Color(
         "series:N",
         scale=alt.Scale(domain=names, range=[PALETTE[i % len(PALETTE)] for i in range(len(names))]),
-        legend=alt.Legend(title=None, orient="bottom", columns=3, labelLimit=260),
+        legend=alt.Legend(title=None, orient="bottom", columns=3, labelLimit=260, symbolOpacity=1),
     )
     form = "%" if panel.percent else ".2f"
     x = alt.X(
