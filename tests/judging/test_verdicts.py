@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import math
+from typing import get_args
+
 import pytest
 
-from dgrpo.judging.verdicts import READ_CHARACTERS, read_decision
+from dgrpo.judging.local import odds_opinion
+from dgrpo.judging.verdicts import (
+    NO_REPLY,
+    QUOTED_CHARACTERS,
+    READ_CHARACTERS,
+    Opinion,
+    Policy,
+    Undecided,
+    opinion_of,
+    read_decision,
+    verdict_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -28,3 +42,40 @@ from dgrpo.judging.verdicts import READ_CHARACTERS, read_decision
 )
 def test_only_a_well_formed_decision_is_read(reply: str, decision: bool | None) -> None:
     assert read_decision(reply) is decision
+
+
+@pytest.mark.parametrize("kind", get_args(Undecided)[1:])
+@pytest.mark.parametrize("unreadable", ["reject", "accept"])
+@pytest.mark.parametrize("on_failure", ["reject", "accept"])
+def test_the_policy_decides_where_the_judge_does_not_and_the_verdict_says_so(
+    kind: Undecided, unreadable: Policy, on_failure: Policy
+) -> None:
+    opinion = Opinion(undecided=kind, detail="details")
+    verdict = verdict_of(opinion, threshold=0.0, unreadable=unreadable, on_failure=on_failure)
+    policy = on_failure if kind in NO_REPLY else unreadable
+    assert verdict.undecided == kind
+    assert verdict.accepted is (policy == "accept")
+    assert verdict.reason == ("" if verdict.accepted else f"no verdict ({kind}): details")
+
+
+@pytest.mark.parametrize(("odds", "threshold"), [(0.0, 0.0), (-0.1, 0.0), (2.0, 2.5), (-1.0, -2.0)])
+def test_log_odds_are_accepted_from_the_threshold_on(odds: float, threshold: float) -> None:
+    verdict = verdict_of(
+        Opinion(score=odds), threshold=threshold, unreadable="accept", on_failure="accept"
+    )
+    assert verdict.accepted is (odds >= threshold)
+    assert verdict.score == odds
+    assert bool(verdict.reason) is not verdict.accepted
+
+
+def test_the_reason_quotes_the_criticism_on_one_line_and_not_for_ever() -> None:
+    opinion = opinion_of("Step 2 says\n2+2=5. " + "x" * 9_999 + " <decision> no </decision>")
+    verdict = verdict_of(opinion, threshold=0.0, unreadable="reject", on_failure="reject")
+    assert verdict.reason.startswith("the judge says no: Step 2 says 2+2=5. xxx")
+    assert len(verdict.reason) < QUOTED_CHARACTERS + 40
+    assert not verdict.undecided
+
+
+@pytest.mark.parametrize("odds", [math.nan, math.inf, -math.inf])
+def test_odds_that_are_no_number_decide_nothing(odds: float) -> None:
+    assert odds_opinion(odds).undecided == "unreadable"

@@ -1,0 +1,317 @@
+"""An endpoint is asked through the real API, and whatever it does, a round goes on.
+
+One server is real (`transformers serve`), one misbehaves on purpose.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.judging.servers import Misbehaving, chat, misbehaving, transformers_serve
+from tests.judging.small_judge import questions
+
+from dgrpo.judging.endpoint import REPLY_BYTES, EndpointJudge, checked_url
+from dgrpo.judging.local import LocalJudge
+from dgrpo.judging.verdicts import Opinion
+from dgrpo.policy.model import ModelSettings, load_model
+from dgrpo.policy.sampling import Sampling
+
+pytestmark = pytest.mark.xdist_group("judge")  # one worker teaches the small judge
+YES, NO = chat("Fine. <decision> yes </decision>"), chat("<decision> no </decision>")
+
+
+@pytest.fixture
+def server() -> Iterator[Misbehaving]:
+    with misbehaving() as state:
+        yield state
+
+
+def judge(url: str, **changes: Any) -> EndpointJudge:
+    """Asks in chat form, patient enough for a busy machine unless a test says otherwise."""
+    settings: dict[str, Any] = {
+        "model": "m",
+        "style": "full",
+        "criticism": True,
+        "fields": {"max_tokens": 64},
+        "timeout": 30.0,
+        "retries": 0,
+        **changes,
+    }
+    return EndpointJudge(url=url, **settings)
+
+
+def ask(asked: EndpointJudge, count: int = 6) -> list[Opinion]:
+    return asyncio.run(asked.ask(questions()[:count]))
+
+
+def kinds(opinions: list[Opinion]) -> set[str]:
+    return {opinion.undecided for opinion in opinions}
+
+
+# A real server
+
+
+@pytest.fixture(scope="module")
+def served(judge_folder: Path) -> Iterator[tuple[str, Path]]:
+    with transformers_serve(judge_folder) as url:
+        yield url, judge_folder
+
+
+@pytest.mark.parametrize("criticism", [True, False])
+def test_a_served_judge_says_what_it_says_in_this_process(
+    served: tuple[str, Path], criticism: bool
+) -> None:
+    url, folder = served
+    greedy = Sampling(max_tokens=48, temperature=0)
+    model = load_model(ModelSettings(name=str(folder)))
+    here = asyncio.run(LocalJudge(model, "brief", criticism, greedy).ask(questions()))
+    fields = {"temperature": 0, "max_tokens": 48}
+    there = asyncio.run(
+        judge(
+            url, model=str(folder), style="brief", criticism=criticism, fields=fields, timeout=120.0
+        ).ask(questions())
+    )
+    assert there == here
+    assert [opinion.accept for opinion in there] == [True, False] * 12
+
+
+def test_a_served_chat_model_is_asked_in_its_template(served: tuple[str, Path]) -> None:
+    """The small judge was never taught the full form: what it answers need not be readable."""
+    url, folder = served
+    opinions = ask(judge(url, model=str(folder), timeout=120.0), 3)
+    assert kinds(opinions) <= {"", "unreadable"}
+
+
+def test_a_name_that_the_server_does_not_have_is_refused(served: tuple[str, Path]) -> None:
+    url, _ = served
+    opinions = ask(judge(url, model="another/model", timeout=120.0))
+    assert kinds(opinions) == {"refused"}
+    assert "HTTP 400" in opinions[0].detail
+
+
+# What is sent
+
+
+def test_the_request_is_the_apis_own_and_keyed_by_the_completion(server: Misbehaving) -> None:
+    server.behaviour = lambda number, body: YES
+    fields = {"max_tokens": 64, "top_k": 10}
+    for _ in range(2):
+        ask(judge(server.url + "/", fields=fields, key="secret-key", concurrency=1), 3)
+    assert set(server.paths) == {"/v1/chat/completions"}
+    assert {header["Authorization"] for header in server.headers} == {"Bearer secret-key"}
+    first, again = server.judged[:3], server.judged[3:]
+    assert first == again
+    assert len({body["seed"] for body in first}) == 3
+    for body, question in zip(first, questions(), strict=False):
+        assert body["model"] == "m"
+        assert body["top_k"] == 10
+        assert [message["role"] for message in body["messages"]] == ["user"]
+        assert question.completion in body["messages"][0]["content"]
+
+
+def test_the_brief_form_is_a_plain_completion_with_its_opening(server: Misbehaving) -> None:
+    body = json.dumps({"choices": [{"index": 0, "text": " no </decision>"}]}).encode()
+    server.behaviour = lambda number, _: (200, body, {})
+    opinions = ask(judge(server.url, style="brief", criticism=False))
+    assert [opinion.accept for opinion in opinions] == [False] * 6
+    assert set(server.paths) == {"/v1/completions"}
+    assert all(sent["prompt"].endswith("\n<decision>") for sent in server.judged)
+
+
+def test_the_key_is_in_no_log_and_no_representation(
+    server: Misbehaving, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.behaviour = lambda number, body: (401, b"", {})
+    asked = judge(server.url, key="secret-key")
+    with caplog.at_level(logging.DEBUG):
+        assert kinds(ask(asked)) == {"refused"}
+    assert "gives no verdicts: HTTP 401" in caplog.text
+    assert "secret-key" not in caplog.text + repr(asked)
+
+
+# What comes back
+
+
+def test_at_most_so_many_requests_are_made_at_a_time(server: Misbehaving) -> None:
+    now, most = [0], [0]
+
+    def count(number: int, body: dict[str, Any]) -> Any:
+        with server.lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        server.closing.wait(0.1)
+        with server.lock:
+            now[0] -= 1
+        return YES
+
+    server.behaviour = count
+    assert kinds(ask(judge(server.url, concurrency=3), 12)) == {""}
+    assert most[0] == 3
+
+
+def test_server_errors_that_pass_are_asked_again(server: Misbehaving) -> None:
+    server.behaviour = lambda number, body: (500, b"", {}) if number % 3 else NO
+    opinions = ask(judge(server.url, retries=2, concurrency=1))
+    assert [opinion.accept for opinion in opinions] == [False] * 6
+    assert len(server.bodies) > 7
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ((200, b"<html>", {}), "malformed"),
+        ((200, b"", {}), "malformed"),
+        ((200, b"[" * 100_000, {}), "malformed"),
+        ((200, b"null", {}), "malformed"),
+        ((200, b'{"choices": []}', {}), "malformed"),
+        ((200, b'{"choices": [{"message": {"content": 1}}]}', {}), "malformed"),
+        ((200, b'{"choices": [{"text": "<decision> yes </decision>"}]}', {}), "malformed"),
+        ((200, b"\xff\xfe", {}), "malformed"),
+        (chat(None), "malformed"),
+        (chat("x" * REPLY_BYTES), "malformed"),
+        ((200, b"\x1f\x8b" + b"0" * 99, {"Content-Encoding": "gzip"}), "malformed"),
+        ((200, b"{}", {"Content-Length": "9999"}), "unreachable"),
+        ((200, b"zz\r\n", {"Transfer-Encoding": "chunked"}), "unreachable"),
+        ((404, b"", {}), "refused"),
+        ((413, YES[1], {}), "refused"),
+        ((204, b"", {}), "refused"),
+        ((503, YES[1], {}), "unreachable"),
+        ((429, YES[1], {}), "unreachable"),
+        (chat("I think so."), "unreadable"),
+        (chat("<decision> yes"), "unreadable"),
+        (chat(""), "unreadable"),
+    ],
+)
+def test_nonsense_never_becomes_a_decision(
+    server: Misbehaving, answer: tuple[int, bytes, dict[str, str]], kind: str
+) -> None:
+    server.behaviour = lambda number, body: answer
+    opinions = ask(judge(server.url))
+    assert kinds(opinions) == {kind}
+    assert all(opinion.accept is None and opinion.detail for opinion in opinions)
+
+
+def test_nonsense_about_one_completion_leaves_the_others_judged(server: Misbehaving) -> None:
+    """Even a completion that brings down the request that holds it opens no circuit for others."""
+    poison = questions()[1].completion
+
+    def upset(number: int, body: dict[str, Any]) -> Any:
+        if poison in body["messages"][0]["content"]:
+            return 500, b"", {}
+        return YES
+
+    server.behaviour = upset
+    opinions = ask(judge(server.url, retries=1))
+    assert [opinion.undecided for opinion in opinions] == ["", "unreachable", "", "", "", ""]
+
+
+def test_a_redirect_is_not_followed_to_another_host(server: Misbehaving) -> None:
+    with misbehaving() as elsewhere:
+        elsewhere.behaviour = lambda number, body: YES
+        headers = {"Location": f"{elsewhere.url}/chat/completions"}
+        for status in (301, 302, 307, 308):
+            server.behaviour = lambda number, body, status=status: (status, b"", headers)
+            assert kinds(ask(judge(server.url))) == {"refused"}
+        assert elsewhere.bodies == []
+
+
+# When nothing comes back
+
+
+def test_a_dead_endpoint_costs_one_timeout_and_is_left_alone_for_a_while(
+    server: Misbehaving,
+) -> None:
+    server.behaviour = lambda number, body: 30.0
+    asked = judge(server.url, timeout=0.5, retries=3)
+    assert kinds(ask(asked)) == {"timeout"}
+    assert len(server.bodies) == 1  # the probe, once; no completion left this process
+    asked.timeout = 60.0
+    asked._down_until += 60.0
+    assert kinds(ask(asked)) == {"unreachable"}
+    assert len(server.bodies) == 1
+
+
+def test_an_endpoint_that_comes_back_is_used_again(server: Misbehaving) -> None:
+    server.behaviour = lambda number, body: (503, b"", {})
+    asked = judge(server.url)
+    assert kinds(ask(asked)) == {"unreachable"}
+    server.behaviour = lambda number, body: YES
+    asked._down_until = 0.0  # what the clock would do
+    assert kinds(ask(asked)) == {""}
+
+
+def test_an_endpoint_that_dies_in_the_middle_opens_the_circuit(server: Misbehaving) -> None:
+    server.behaviour = lambda number, body: YES if number < 4 else (500, b"", {})
+    opinions = ask(judge(server.url, concurrency=1), 20)
+    assert [opinion.undecided for opinion in opinions] == [""] * 3 + ["unreachable"] * 17
+    assert len(server.bodies) == 6  # probe, three answers, one failure, a second probe
+
+
+def test_nobody_listening_is_told_apart_from_a_verdict() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/v1"
+        opinions = ask(judge(url))
+    assert kinds(opinions) == {"unreachable"}
+    assert "ConnectError" in opinions[0].detail
+
+
+def test_a_body_that_trickles_in_for_ever_is_slow(server: Misbehaving) -> None:
+    def trickle(number: int, body: dict[str, Any]) -> Any:
+        return YES if number == 0 else (200, b" ", {"X-Trickle": "1", "Content-Length": "999999"})
+
+    server.behaviour = trickle
+    assert kinds(ask(judge(server.url, timeout=1.0), 2)) == {"timeout"}
+
+
+def test_a_slow_endpoint_keeps_what_it_judged_in_time(server: Misbehaving) -> None:
+    server.behaviour = lambda number, body: YES if number < 3 else 60.0
+    asked = judge(server.url, concurrency=1, round_timeout=5.0)
+    opinions = ask(asked)
+    assert [opinion.undecided for opinion in opinions] == ["", ""] + ["timeout"] * 4
+    assert "within 5 s" in opinions[-1].detail
+
+
+def test_one_judge_serves_one_event_loop_after_another(server: Misbehaving) -> None:
+    server.behaviour = lambda number, body: YES
+    asked = judge(server.url)
+    for _ in range(3):
+        assert kinds(ask(asked)) == {""}
+    assert kinds(asyncio.run(replace(asked).ask([]))) == set()
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:8000",
+        "ftp://host/v1",
+        "file:///etc/passwd",
+        "http://",
+        "http://user:password@host/v1",
+        "https://host/v1?key=abc",
+        "https://host/v1#x",
+        "http://host:99999/v1",
+        "http://host:0/v1",
+        "//host/v1",
+        "",
+    ],
+)
+def test_an_address_that_is_no_base_url_or_holds_a_secret_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match=r"must|[Pp]ort"):
+        checked_url(url)
+
+
+@pytest.mark.parametrize("url", ["http://localhost:8000/v1", "https://api.example.org/v1"])
+def test_a_plain_base_url_is_taken(url: str) -> None:
+    assert checked_url(url) == url
