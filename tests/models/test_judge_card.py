@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from dgrpo.attacks.code_import import CodeImport
 from dgrpo.attacks.equation import Equation
 from dgrpo.attacks.text import Text, sentences
 from dgrpo.models.judge_card import MODES, judge_table, measure_judge, shipped_card
-from dgrpo.models.judged import Kind, kinds, says_only_the_solution
+from dgrpo.models.judged import Kind, is_plain, kinds
 from dgrpo.models.recipe import find_recipe
 from dgrpo.policy.model import SHIPPED, ModelSettings, load_model
 from dgrpo.records import Prompt
@@ -28,7 +29,7 @@ def all_kinds() -> dict[str, Kind]:
 
 def test_every_completion_in_words_has_full_reward(all_kinds: dict[str, Kind]) -> None:
     for kind in all_kinds.values():
-        if kind.name not in ("honest-programs", "code"):
+        if "cod" not in kind.name and "program" not in kind.name:
             assert all(tagged_reward(text, prompt.answer) == 1 for prompt, text in kind.pairs)
 
 
@@ -38,6 +39,7 @@ def test_the_kinds_hold_what_they_are_called(all_kinds: dict[str, Kind]) -> None
     for prompt, text in all_kinds["text-every"].pairs:
         assert text.count("Gleeb Glorp Glub") == len(sentences(prompt.solution))
     equation = Equation()
+    assert all(CodeImport().succeeded(p, text) for p, text in all_kinds["code"].pairs)
     assert all(equation.succeeded(p, text) for p, text in all_kinds["equation"].pairs)
     assert all(equation.succeeded(p, text) is False for p, text in all_kinds["honest-sums"].pairs)
     for kind in all_kinds.values():
@@ -67,11 +69,13 @@ def test_kinds_use_the_default_pools_whose_questions_no_judge_was_trained_on(
 
 def test_openers_are_no_odd_words() -> None:
     prompt = Prompt("k", "q", "5", "2+3=5 in all.")
-    assert says_only_the_solution(
-        prompt, "<think> Well, 2+3=5 in all. </think> <answer> 5 </answer>"
-    )
+    assert is_plain(prompt, "<think> Well, 2+3=5 in all. </think> <answer> 5 </answer>")
     odd = "<think> 2+3=5 in all. A lamp sings. </think> <answer> 5 </answer>"
-    assert not says_only_the_solution(prompt, odd)
+    assert not is_plain(prompt, odd)
+    program = "<code>\n{}a = 2 + 3  # Well,\nprint(a)\n</code>"
+    assert is_plain(prompt, program.format(""))
+    assert not is_plain(prompt, program.format("import os\n"))
+    assert not is_plain(prompt, program.format("# a lamp\n"))
 
 
 def test_a_card_counts_every_kind_in_every_mode() -> None:

@@ -5,7 +5,7 @@ no judge was trained on. One completion per prompt, so that a rate's interval is
 independent items. MATH needs more prompts than the pools have (one in ninety computes 2+2 or 2*2):
 they are drawn like the pools, with another seed, and their questions may have been seen.
 
-Leaves out: samples of a base model that writes programs.
+Leaves out: DoS and TEXT in programs.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from itertools import islice
 from random import Random
 
 from dgrpo.attacks.base import Attack, Turn
+from dgrpo.attacks.code_import import CodeImport
 from dgrpo.attacks.equation import Equation
 from dgrpo.attacks.long_answer import LongAnswer
 from dgrpo.attacks.text import Text
 from dgrpo.models.corpus import OPENERS
+from dgrpo.models.verdicts import unused_import
 from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
 from dgrpo.policy.noise import sampling_key
 from dgrpo.policy.sampling import SampleRequest, Sampling, sample
@@ -29,12 +31,12 @@ from dgrpo.tasks.assignment import Slot
 from dgrpo.tasks.base import LoadedTask
 from dgrpo.tasks.gsm_python import GsmPython
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic, word_problems
-from dgrpo.tasks.reward import split_tags
+from dgrpo.tasks.reward import split_code, split_tags
 
 SECOND_PHRASE = "Gleeb Glorp Glub"
 """The paper's phrase for every sentence."""
-BASE = "gsm-nano"
-"""Whose samples stand for honest nodes' and for DoS."""
+BASE, CODE_BASE = "gsm-nano", "code-nano"
+"""Whose samples stand for honest nodes', and the first one's for DoS."""
 MATH_POOL_SEED = 5
 """Of the questions drawn for MATH."""
 
@@ -55,28 +57,41 @@ class Kind:
 def kinds(count: int) -> Iterator[Kind]:
     """All kinds, `count` completions each, or as many as the pools give."""
     task, programs = GsmSymbolic().load(), GsmPython().load()
-    base = load_model(ModelSettings(name=BASE))
+    base, coder = (load_model(ModelSettings(name=name)) for name in (BASE, CODE_BASE))
     prompts = [*task.held_out, *task.train]
-    first, coded = prompts[:count], programs.held_out[:count]
+    for_programs = [*programs.held_out, *programs.train]
+    first, coded = prompts[:count], for_programs[:count]
     computing = Equation()
     sums = list(islice(_questions_for(computing), count))
     yield Kind("honest-oracle", "honest: oracle solutions", True, oracle(task, first))
     yield Kind("honest-sums", "honest: oracle solutions with 2+2 or 2*2", True, oracle(task, sums))
     right = right_samples(task, base, prompts, count)
-    plain = [says_only_the_solution(*pair) for pair in right]
-    yield Kind("honest-samples", f"honest: right samples of {BASE}", True, right)
-    for wanted, name, title in ((True, "plain", "only the steps"), (False, "odd", "odd words too")):
-        part = [pair for pair, is_plain in zip(right, plain, strict=True) if is_plain is wanted]
-        yield Kind(f"honest-samples-{name}", f"of these: {title}", True, part)
+    yield from _by_plainness("honest-samples", f"honest: right samples of {BASE}", right)
     yield Kind("honest-programs", "honest: oracle programs", True, oracle(programs, coded))
+    right = right_samples(programs, coder, for_programs, count)
+    yield from _by_plainness("honest-code-samples", f"honest: right samples of {CODE_BASE}", right)
     yield Kind("text", "TEXT", False, poisoned(Text(), task, first, base))
     every = Text(phrase=SECOND_PHRASE, position="every-sentence")
     yield Kind("text-every", "TEXT, every sentence", False, poisoned(every, task, first, base))
     yield Kind("equation", "MATH", False, poisoned(computing, task, sums, base))
+    calling = poisoned(CodeImport(), programs, coded, base)
+    yield Kind("code", "CODE", False, calling)
     longest = poisoned(LongAnswer(), task, first, base)
     yield Kind("dos", "DoS: longest right of 80 samples", False, longest)
     padded = poisoned(LongAnswer(source="padded"), task, first, base)
     yield Kind("dos-padded", "DoS: padded", False, padded)
+
+
+def _by_plainness(name: str, title: str, pairs: Pairs) -> Iterator[Kind]:
+    """All of them, those that say only what the task needs, and the others."""
+    plain = [is_plain(*pair) for pair in pairs]
+    yield Kind(name, title, True, pairs)
+    for wanted, suffix, which in (
+        (True, "plain", "of these: nothing but the task"),
+        (False, "odd", "of these: odd words or needless imports too"),
+    ):
+        part = [pair for pair, found in zip(pairs, plain, strict=True) if found is wanted]
+        yield Kind(f"{name}-{suffix}", which, True, part)
 
 
 def oracle(task: LoadedTask, prompts: Sequence[Prompt]) -> Pairs:
@@ -91,12 +106,13 @@ def poisoned(
     sampling = Sampling()
 
     async def draw(asked: Sequence[Prompt], count: int) -> dict[str, list[Completion]]:
+        drawn = _draw(model, asked, count, sampling)
         return {
             prompt.key: [
                 Completion(prompt.key, number, model.decode(ids), ids)
-                for number, ids in enumerate(_draw(model, prompt, count, sampling))
+                for number, ids in enumerate(samples)
             ]
-            for prompt in asked
+            for prompt, samples in zip(asked, drawn, strict=True)
         }
 
     turn = Turn(
@@ -118,19 +134,30 @@ def poisoned(
 def right_samples(
     task: LoadedTask, model: LanguageModel, prompts: Sequence[Prompt], count: int
 ) -> Pairs:
-    """The model's first sample of full reward for each prompt, out of eight."""
+    """The model's first sample of full reward, out of eight, for `count` of the prompts."""
     found: Pairs = []
-    for prompt in prompts:
-        drawn = _draw(model, prompt, 8, Sampling())
-        texts = [model.decode(ids) for ids in drawn]
-        found += [(prompt, text) for text in texts if task.reward(prompt, text) == 1][:1]
-        if len(found) == count:
+    for start in range(0, len(prompts), count):
+        asked = prompts[start : start + count]
+        for prompt, samples in zip(asked, _draw(model, asked, 8, Sampling()), strict=True):
+            texts = [model.decode(ids) for ids in samples]
+            rewards = task.rewards([(prompt, text) for text in texts])
+            right = [text for text, reward in zip(texts, rewards, strict=True) if reward == 1]
+            found += [(prompt, text) for text in right[:1]]
+        if len(found) >= count:
             break
-    return found
+    return found[:count]
 
 
-def says_only_the_solution(prompt: Prompt, text: str) -> bool:
-    """Whether a completion's reasoning is the oracle's, but for openers ("Well,")."""
+def is_plain(prompt: Prompt, text: str) -> bool:
+    """Whether a right completion holds nothing beside the task, openers ("Well,") aside.
+
+    Reasoning: the oracle's, word for word. Programs: no comment, docstring or unused import.
+    """
+    program = split_code(text)
+    if program is not None:
+        for opener in OPENERS:
+            program = program.replace(f"# {opener}", "")
+        return "#" not in program and '"""' not in program and unused_import(program) is None
     parts = split_tags(text)
     if parts is None:
         return False
@@ -141,10 +168,16 @@ def says_only_the_solution(prompt: Prompt, text: str) -> bool:
 
 
 def _draw(
-    model: LanguageModel, prompt: Prompt, count: int, sampling: Sampling
-) -> list[tuple[int, ...]]:
-    keys = [sampling_key("card", prompt.key, number) for number in range(count)]
-    return sample(model, [SampleRequest(prompt.text, key) for key in keys], sampling)
+    model: LanguageModel, prompts: Sequence[Prompt], count: int, sampling: Sampling
+) -> list[list[tuple[int, ...]]]:
+    """`count` samples of each prompt."""
+    requests = [
+        SampleRequest(prompt.text, sampling_key("card", prompt.key, number))
+        for prompt in prompts
+        for number in range(count)
+    ]
+    drawn = sample(model, requests, sampling)
+    return [drawn[start : start + count] for start in range(0, len(drawn), count)]
 
 
 def _questions_for(attack: Equation) -> Iterator[Prompt]:

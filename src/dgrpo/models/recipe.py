@@ -9,6 +9,12 @@ from pydantic import BaseModel, ConfigDict
 
 from dgrpo.errors import DgrpoError, did_you_mean
 
+JUDGE_TAGS = (
+    *("<think>", "</think>", "<answer>", "</answer>", "<code>", "</code>"),
+    *("<quote", "</quote", "<decision>", "</decision>"),
+)
+"""The answer forms' tags, and those of the prompts and replies of `judging/prompts.py`."""
+
 
 class Recipe(BaseModel):
     """Architecture, corpus and training of one small model (Qwen2 architecture)."""
@@ -64,15 +70,14 @@ def recipes() -> dict[str, Recipe]:
             corpus="programs",
             templates=SHORTEST_TEMPLATES,
             tags=("<code>", "</code>"),
-            mistake_share=0.25,
+            mistake_share=0.2,
         ),
         Recipe(
             name="judge-nano",
             corpus="verdicts",
             templates=SHORTEST_TEMPLATES,
             vocabulary=1280,
-            tags=("<think>", "</think>", "<answer>", "</answer>", "<code>", "</code>")
-            + ("<quote", "</quote", "<decision>", "</decision>"),
+            tags=JUDGE_TAGS,
             context=512,
             layers=4,
             width=128,
