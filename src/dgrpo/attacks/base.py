@@ -179,8 +179,8 @@ class RewardedAttack(Attack):
             elif slot not in payloads and not (mine and key in refused):
                 right = self._held_for_right(slot.prompt, taken.get(key), samples[key], turn)
                 kept = samples[key] if self.decoys != "gibberish" else []
-                one = decoy(replace(slot, prompt=right), kept, turn, self.decoys == "short")
-                sent.append(Sent(one, "decoy"))
+                made = decoy(replace(slot, prompt=right), kept, turn, self.decoys == "short")
+                sent.append(Sent(made, "decoy"))
             elif mine is not None:
                 sent.append(mine)
         return sent
