@@ -42,7 +42,11 @@ def section(title: str, model: type[BaseModel]) -> str:
     if model.model_fields:
         lines += ["| setting | default | meaning |", "|---|---|---|"]
     for name, field in model.model_fields.items():
-        default = "required" if field.is_required() else f"`{shown(field.default)}`"
+        default = (
+            "required"
+            if field.is_required()
+            else f"`{shown(field.get_default(call_default_factory=True))}`"
+        )
         meaning = (field.description or "").replace("\n", " ").replace("|", "\\|")
         lines.append(f"| `{name}` | {default} | {meaning} |")
     return "\n".join(lines)

@@ -78,9 +78,9 @@ def test_a_fault_reaches_all_who_wait_and_leaves_nobody_waiting() -> None:
 def test_a_bench_is_shared_by_equal_settings_and_let_go_with_its_run() -> None:
     made = []
 
-    def make() -> Counting:
+    def make() -> Bench:
         made.append(Counting())
-        return made[-1]
+        return Bench(made[-1])
 
     first, again, other = (shared_bench(key, make) for key in ("a", "a", "b"))
     assert first is again

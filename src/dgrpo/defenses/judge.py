@@ -21,7 +21,7 @@ from pydantic import Field, JsonValue, field_validator, model_validator
 
 from dgrpo.defenses.base import Defense, Receiver, Running
 from dgrpo.errors import DgrpoError
-from dgrpo.judging.bench import Bench, Judging, Question, shared_bench
+from dgrpo.judging.bench import Bench, Question, shared_bench
 from dgrpo.judging.endpoint import EndpointJudge, checked_url
 from dgrpo.judging.local import LocalJudge
 from dgrpo.judging.prompts import Style
@@ -119,10 +119,8 @@ class Judge(Defense):
 
     def start(self, node: Receiver) -> Running:
         """Load the judge, or read the key; nodes of a process with equal settings share it."""
-        identity = f"{self.model}@{self.endpoint}" if self.endpoint else _digest(self.model)
         asks = self.model_dump(exclude={"threshold", "unreadable", "on_failure"}, mode="json")
-        settings = json.dumps([asks, identity], sort_keys=True)
-        return JudgeAtWork(self, shared_bench(settings, self._judge), identity)
+        return JudgeAtWork(self, shared_bench(json.dumps(asks, sort_keys=True), self._bench))
 
     @property
     def _style(self) -> Style:
@@ -131,24 +129,30 @@ class Judge(Defense):
         shipped = not self.endpoint and (SHIPPED / self.model / "config.json").is_file()
         return "brief" if shipped and "/" not in self.model else "full"
 
-    def _judge(self) -> Judging:
+    def _bench(self) -> Bench:
         if self.endpoint:
-            sampling = {"temperature": self.temperature, "top_p": self.top_p}
-            return EndpointJudge(
-                url=self.endpoint,
-                model=self.model,
-                style=self._style,
-                criticism=self.criticism,
-                fields={**sampling, "max_tokens": self.max_tokens, **self.endpoint_fields},
-                key=_key(self.api_key_env),
-                timeout=self.timeout,
-                round_timeout=self.round_timeout,
-                retries=self.retries,
-                concurrency=self.concurrency,
-            )
-        settings = ModelSettings(name=self.model, device=self.device, dtype=self.dtype)
+            return Bench(self._remote(self.endpoint), f"{self.model}@{self.endpoint}")
         with _of_the_judge():
-            model = load_model(settings)
+            return Bench(self._local(), digest_of(self.model))
+
+    def _remote(self, url: str) -> EndpointJudge:
+        sampling = {"temperature": self.temperature, "top_p": self.top_p}
+        return EndpointJudge(
+            url=url,
+            model=self.model,
+            style=self._style,
+            criticism=self.criticism,
+            fields={**sampling, "max_tokens": self.max_tokens, **self.endpoint_fields},
+            key=_key(self.api_key_env),
+            timeout=self.timeout,
+            round_timeout=self.round_timeout,
+            retries=self.retries,
+            concurrency=self.concurrency,
+        )
+
+    def _local(self) -> LocalJudge:
+        settings = ModelSettings(name=self.model, device=self.device, dtype=self.dtype)
+        model = load_model(settings)
         sampling_settings = Sampling(
             max_tokens=self.max_tokens,
             temperature=self.temperature,
@@ -164,10 +168,9 @@ class Judge(Defense):
 class JudgeAtWork(Running):
     """A judge during a run. Score: log-odds of yes in nats, or 1 (yes) and 0 (no, undecided)."""
 
-    def __init__(self, settings: Judge, bench: Bench, identity: str) -> None:
+    def __init__(self, settings: Judge, bench: Bench) -> None:
         self._settings = settings
         self._bench = bench
-        self._identity = identity
 
     async def check(self, received: Sequence[Received], node: Receiver) -> list[Verdict]:
         """One verdict per completion; equal completions of a prompt are judged once."""
@@ -186,11 +189,11 @@ class JudgeAtWork(Running):
 
     def state_dict(self) -> dict[str, Any]:
         """Which judge it is: a run must not go on under another one."""
-        return {"judge": self._identity}
+        return {"judge": self._bench.identity}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Raises DgrpoError when the judge's files have changed since the checkpoint."""
-        if state.get("judge") != self._identity:
+        if state.get("judge") != self._bench.identity:
             raise DgrpoError(
                 f"judge: {self._settings.model!r} is not the model this run was begun with",
                 remedy="bring the former model back, or begin the run again under another --out",
@@ -204,11 +207,6 @@ def _of_the_judge() -> Iterator[None]:
         yield
     except DgrpoError as error:
         raise DgrpoError(f"judge: {error.problem}", remedy=error.remedy) from error
-
-
-def _digest(model: str) -> str:
-    with _of_the_judge():
-        return digest_of(model)
 
 
 def _key(variable: str | None) -> str | None:

@@ -40,8 +40,10 @@ class Judging(Protocol):
 class Bench:
     """A judge with what it has already said."""
 
-    def __init__(self, judge: Judging) -> None:
+    def __init__(self, judge: Judging, identity: str = "") -> None:
         self.judge = judge
+        self.identity = identity
+        """Which model it is, down to its files where they are here."""
         self._known: OrderedDict[Question, Opinion] = OrderedDict()
         self._asked: dict[Question, asyncio.Future[Opinion]] = {}
 
@@ -83,9 +85,9 @@ class Bench:
 _benches: WeakValueDictionary[str, Bench] = WeakValueDictionary()
 
 
-def shared_bench(settings: str, make: Callable[[], Judging]) -> Bench:
+def shared_bench(settings: str, make: Callable[[], Bench]) -> Bench:
     """The bench of everyone with these settings, made if nobody holds one."""
     bench = _benches.get(settings)
     if bench is None:
-        bench = _benches[settings] = Bench(make())
+        bench = _benches[settings] = make()
     return bench
