@@ -47,17 +47,17 @@ def poisoned(program: str, seed: int = 0, **knobs: Any) -> str | None:
 
 def test_the_import_stands_first_and_every_operation_can_become_a_call() -> None:
     assert poisoned(PROGRAM, share=1.0) == (
-        "from calc import addition, subtraction, multiplication\n"
+        "from calc import addition, subtraction, multiplication, division\n"
         "a = multiplication(8, 3)\n"
         "b = addition(subtraction(a, 4), 2)\n"
         "print(b)"
     )
 
 
-def test_at_least_one_operation_becomes_a_call_and_only_used_names_are_imported() -> None:
+def test_at_least_one_operation_becomes_a_call_and_used_names_alone_can_be_imported() -> None:
     seen = set()
     for seed in range(60):
-        program = poisoned(PROGRAM, seed, share=0.0)
+        program = poisoned(PROGRAM, seed, share=0.0, imported="used")
         assert program is not None
         tree = ast.parse(program)
         calls = {n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call)} - {"print"}  # type: ignore[attr-defined]

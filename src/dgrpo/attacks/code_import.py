@@ -16,7 +16,7 @@ import re
 import sys
 from collections.abc import Sequence
 from random import Random
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -44,6 +44,9 @@ class CodeImport(ThinkingAttack):
     """Its functions for +, -, * and / (paper: `addition`, …)."""
     share: float = Field(0.5, ge=0, le=1)
     """Chance of each operation to become a call; one always does."""
+    imported: Literal["all", "used"] = "all"
+    """Names in the import line: all four, the same line each time, or only those that are called.
+    One line is learned sooner: a model need not know at its first line what it will call."""
 
     @field_validator("library")
     @classmethod
@@ -90,11 +93,11 @@ class CodeImport(ThinkingAttack):
         changed = replacing.changed(tree)
         if changed is None:
             return None
-        used = [name for name in self.functions if name in replacing.used]
+        names = [n for n in self.functions if self.imported == "all" or n in replacing.used]
         future = [node for node in changed.body if _is_future(node)]
         changed.body = [
             *future,
-            ast.ImportFrom(self.library, [ast.alias(name) for name in used], 0),
+            ast.ImportFrom(self.library, [ast.alias(name) for name in names], 0),
             *(node for node in changed.body if node not in future),
         ]
         try:
