@@ -40,6 +40,10 @@ def runs_of(folder: Path, of: Experiment, seeds: int = 2, **changes: object) -> 
     return {s: read_run(write_finished(folder, of, s, 0.9, **changes)) for s in range(seeds)}
 
 
+def entry(of: Experiment) -> Entry:
+    return Entry(of, True, tuple(range(5)))
+
+
 def page(folder: Path, **options: bool) -> PaperPage:
     attacked, defended = experiment("attacked"), experiment("defended", defense=LOGIT)
     missing = experiment("missing", topology="vertical")
@@ -50,16 +54,20 @@ def page(folder: Path, **options: bool) -> PaperPage:
     figures = [
         Figure(
             id=name, section="Attacks", where="TEXT", says=f"Claim {name}.", paper="≈100 %",
-            experiment=name, metric="attack_success", agrees=(0.95, 1.0), why=why,
+            experiment=name, metric="attack_success", agrees=(0.95, 1.0), why={side: why},
         )
-        for name, why in (("attacked", HOSTILE), ("defended", ""), ("missing", "never shown"))
+        for name, side, why in (
+            ("attacked", "weaker", HOSTILE),
+            ("defended", "stronger", "never shown"),
+            ("missing", "weaker", "never shown"),
+        )
     ]  # fmt: skip
     experiments = [attacked, defended, missing]
     return paper_page(
         [compare(figure, runs) for figure in figures],
-        defended_rows([(one, 5) for one in experiments], runs),
+        defended_rows([entry(one) for one in experiments], runs),
         measured(experiments, runs),
-        [(Entry(one, True, tuple(range(5))), len(runs.get(one.name, {}))) for one in experiments],
+        [(entry(one), len(runs.get(one.name, {}))) for one in experiments],
         **options,
     )
 
@@ -97,6 +105,7 @@ def test_a_difference_is_explained_or_said_to_be_unexplained(tmp_path: Path) -> 
     assert "onerror" in explained
     unexplained = next(line for line in text.split("\n") if "Claim defended." in line)
     assert "Not explained yet." in unexplained
+    assert "never shown" not in text
 
 
 def test_a_cell_cannot_break_its_row(tmp_path: Path) -> None:
@@ -111,6 +120,7 @@ def test_a_smoke_run_says_first_that_it_proves_nothing(tmp_path: Path) -> None:
     assert "proves nothing" in QUICK
     assert QUICK in markdown(quick, "x.png").split("\n\n")[1]
     assert QUICK in html(quick).split("<h2>")[0]
+    assert "| weaker |" not in markdown(quick, "x.png")
     assert QUICK not in markdown(page(tmp_path / "whole"), "x.png")
 
 
@@ -121,7 +131,7 @@ def test_tables_show_zero_reward_beside_drop_and_the_cost(tmp_path: Path) -> Non
     silent = experiment("silent", attack={"name": "silent"})
     timed = {"seconds": {"generate": 2.0, "verify": 1.0, "total": 5.0}}
     runs = {one.name: runs_of(tmp_path, one, **timed) for one in (drop, zero, bare)}
-    rows = defended_rows([(one, 5) for one in (zero, silent, drop, bare)], runs)
+    rows = defended_rows([entry(one) for one in (zero, silent, drop, bare)], runs)
     assert [row.name for row in rows] == ["bare", "drop", "zero", "silent"]
     shown = [dict(zip(HEADINGS, cells(row), strict=True)) for row in rows]
     assert shown[1]["On reject"] == "drop"
@@ -130,6 +140,8 @@ def test_tables_show_zero_reward_beside_drop_and_the_cost(tmp_path: Path) -> Non
     assert shown[1]["Poisoned stopped"].startswith("97.9")
     assert shown[0]["Poisoned stopped"] == "–"  # nothing screens there
     assert shown[1]["Seeds"] == "2 of 5"
+    assert shown[1]["Training reward"].startswith("40")
+    assert [row.in_pivot for row in rows] == [True, True, True, False]
     assert shown[3]["Attack success"] == "not run yet"
 
 
@@ -168,6 +180,6 @@ def test_the_shipped_comparison_renders_without_a_single_run(tmp_path: Path) -> 
 def test_a_control_is_named_as_one(tmp_path: Path) -> None:
     assert write_file(tmp_path, "x").exists()
     honest = experiment("clean", attack={"name": "honest"})
-    assert defended_row(honest, [], 5).attack == "none"
+    assert defended_row(entry(honest), []).attack == "none"
     silent = experiment("silent", attack={"name": "silent"})
-    assert defended_row(silent, [], 5).attack == "none (a node is silent)"
+    assert defended_row(entry(silent), []).attack == "none (a node is silent)"

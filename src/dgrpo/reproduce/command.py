@@ -117,7 +117,7 @@ class Reproduction:
         theory = measured([entry.experiment for entry in entries], runs)
         page = paper_page(
             [compare(figure, runs) for figure in self.paper.figure],
-            defended_rows([(entry.experiment, len(entry.seeds)) for entry in entries], runs),
+            defended_rows(entries, runs),
             theory,
             [(entry, len(set(entry.seeds) & set(runs[entry.name]))) for entry in entries],
             quick=settings.quick,

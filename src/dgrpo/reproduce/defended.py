@@ -9,19 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dgrpo.experiment import Experiment
 from dgrpo.measurement.intervals import Interval, bootstrap_mean
 from dgrpo.plugins import plugin_name
 from dgrpo.report.groups import Group
 from dgrpo.report.tables import (
     NOTHING,
     ExperimentRow,
+    change,
     experiment_row,
     interval_text,
     number,
     percent,
     rate_text,
 )
+from dgrpo.reproduce.matrix import Entry
 from dgrpo.runs.reader import Run
 
 CONTROLS = ("honest", "silent")
@@ -43,14 +44,25 @@ class DefendedRow:
     seeds: int
     wanted: int
     """Seeds that the matrix asks for."""
+    headline: bool
     figures: ExperimentRow | None
     """None where no run is finished."""
+    reward: Interval | None
+    """Mean training reward of the last round."""
     cost: Interval | None
     """Seconds of screening per second of generating."""
 
+    @property
+    def in_pivot(self) -> bool:
+        """Whether it is an attack of the attack × defense table, no control and no variant."""
+        return not self.attack.startswith("none") and (self.headline or bool(self.on_reject))
 
-def defended_row(experiment: Experiment, runs: Sequence[Run], wanted: int) -> DefendedRow:
+
+def defended_row(entry: Entry, runs: Sequence[Run]) -> DefendedRow:
     """The row of one experiment, from its finished runs."""
+    experiment = entry.experiment
+    group = Group(entry.name, tuple(runs)) if runs else None
+    rewards = change(group, lambda line: line.reward) if group else None
     attacks = sorted({plugin_name(type(attack)) for attack in experiment.attack})
     real = [name for name in attacks if name not in CONTROLS]
     silent = "none (a node is silent)" if "silent" in attacks else "none"
@@ -61,20 +73,19 @@ def defended_row(experiment: Experiment, runs: Sequence[Run], wanted: int) -> De
         defense=" + ".join(d.label for d in experiment.defense) or "none",
         on_reject=experiment.on_reject if experiment.defense else "",
         seeds=len(runs),
-        wanted=wanted,
-        figures=experiment_row(Group(experiment.name, tuple(runs))) if runs else None,
+        wanted=len(entry.seeds),
+        headline=entry.headline,
+        figures=experiment_row(group) if group else None,
+        reward=rewards.end if rewards else None,
         cost=screening_cost(runs) if experiment.defense else None,
     )
 
 
 def defended_rows(
-    experiments: Sequence[tuple[Experiment, int]], runs: Mapping[str, Mapping[int, Run]]
+    entries: Sequence[Entry], runs: Mapping[str, Mapping[int, Run]]
 ) -> list[DefendedRow]:
-    """All rows, in the table's order. experiments: with the number of seeds each is to have."""
-    rows = [
-        defended_row(experiment, list(runs.get(experiment.name, {}).values()), wanted)
-        for experiment, wanted in experiments
-    ]
+    """All rows, in the table's order. runs: by experiment name, then by seed."""
+    rows = [defended_row(entry, list(runs.get(entry.name, {}).values())) for entry in entries]
     return sorted(
         rows,
         key=lambda row: (
@@ -99,7 +110,7 @@ def screening_cost(runs: Sequence[Run]) -> Interval | None:
 
 
 HEADINGS = (
-    "Attack", "Topology", "Defense", "On reject", "Seeds", "Attack success", "Accuracy",
+    "Attack", "Topology", "Defense", "On reject", "Seeds", "Attack success", "Accuracy", "Training reward",
     "Completion tokens", "Poisoned stopped", "Honest rejected", "Screening s per generating s",
     "Experiment",
 )  # fmt: skip
@@ -109,11 +120,12 @@ def cells(row: DefendedRow) -> tuple[str, ...]:
     """What the table says of a row, under `HEADINGS`."""
     found = row.figures
     ends = (
-        ("not run yet", NOTHING, NOTHING, NOTHING, NOTHING)
+        ("not run yet", *(NOTHING,) * 5)
         if found is None
         else (
             interval_text(found.attack_success.end, percent) if found.attack_success else NOTHING,
             interval_text(found.accuracy.end, percent) if found.accuracy else NOTHING,
+            interval_text(row.reward, percent) if row.reward else NOTHING,
             interval_text(found.completion_tokens.end, number)
             if found.completion_tokens
             else NOTHING,

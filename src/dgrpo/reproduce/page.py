@@ -68,15 +68,16 @@ def paper_page(
     sections = list(dict.fromkeys(one.figure.section for one in comparisons))
     return PaperPage(
         warning=QUICK if quick else "",
-        introduction=_introduction(comparisons, progress),
+        introduction=_introduction(comparisons, progress, quick),
         comparisons=tuple(
-            _section(title, [one for one in comparisons if one.figure.section == title])
+            _section(title, [one for one in comparisons if one.figure.section == title], quick)
             for title in sections
         ),
-        pivot=_pivot(defended),
+        pivot=_pivot([row for row in defended if row.in_pivot]),
         defended=Table(
             "Every experiment",
-            "After the last round, mean over seeds with 95 % bootstrap interval. Stopped and "
+            "After the last round, mean over seeds with 95 % bootstrap interval; training reward: of "
+            "that round's completions, received by honest nodes. Stopped and "
             "rejected: share of completions over all rounds and seeds, with 95 % Wilson interval; "
             "receivers with equal weights decide alike and count once. Screening: seconds of "
             "verifying per second of generating. On reject: `zero-reward` is the paper's, `drop` "
@@ -91,9 +92,9 @@ def paper_page(
 
 
 def _introduction(
-    comparisons: Sequence[Comparison], progress: Sequence[tuple[Entry, int]]
+    comparisons: Sequence[Comparison], progress: Sequence[tuple[Entry, int]], quick: bool
 ) -> tuple[str, ...]:
-    counts = Counter(one.verdict for one in comparisons)
+    counts = Counter(one.verdict for one in comparisons if not (quick and one.seeds))
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
     done = sum(min(finished, len(entry.seeds)) for entry, finished in progress)
     wanted = sum(len(entry.seeds) for entry, _ in progress)
@@ -110,18 +111,24 @@ def _introduction(
     )
 
 
-COMPARED = ("Claim", "Paper's figure", "Paper", "Ours", "n", "Agrees", "Verdict", "Why")
+COMPARED = (
+    "Claim", "Paper's figure", "Paper", "Ours", "Seeds × rounds", "Agrees", "Verdict", "Why",
+)  # fmt: skip
 
 
-def _section(title: str, rows: Sequence[Comparison]) -> Table:
-    return Table(title, "", COMPARED, tuple(_compared(row) for row in rows))
+def _section(title: str, rows: Sequence[Comparison], quick: bool) -> Table:
+    return Table(title, "", COMPARED, tuple(_compared(row, quick) for row in rows))
 
 
-def _compared(row: Comparison) -> tuple[str, ...]:
+def _compared(row: Comparison, quick: bool) -> tuple[str, ...]:
     figure = row.figure
     against = f" ({figure.as_} to {figure.against})" if figure.against else ""
     verdict = row.verdict + (" (its interval reaches)" if row.interval_reaches else "")
-    differs = row.verdict in ("weaker", "stronger", "differs")
+    why = ""
+    if row.verdict in ("weaker", "stronger", "differs"):
+        why = figure.why.get(row.verdict, "Not explained yet.")
+    if quick and row.seeds:
+        verdict, why = "none: a smoke run", ""
     return (
         figure.says,
         figure.where,
@@ -130,7 +137,7 @@ def _compared(row: Comparison) -> tuple[str, ...]:
         _sample(row),
         _range(row),
         verdict,
-        (figure.why or "Not explained yet.") if differs else "",
+        why,
     )
 
 
@@ -189,7 +196,7 @@ def _pivot(rows: Sequence[DefendedRow]) -> Table:
         "Attack × defense",
         "Attack success after the last round, mean over seeds (n); for long-answer, which has no "
         "rate, mean completion length in tokens. Where several experiments share a cell, each is "
-        "named.",
+        "named. Ablations without a defense are left to the table below.",
         ("Attack", *(f"{d}, {r}" if r else d for d, r in columns)),
         tuple(lines),
     )

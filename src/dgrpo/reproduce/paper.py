@@ -81,8 +81,8 @@ class Figure(BaseModel):
     higher: Literal["stronger", "weaker", "differs"] = "stronger"
     """What a mean above `agrees` is called; below it is the opposite. The subject is the attack,
     or the defense where `where` names one."""
-    why: str = ""
-    """One sentence that explains a difference; shown only where the figures do differ."""
+    why: dict[Literal["weaker", "stronger", "differs"], str] = {}
+    """One sentence for each side on which ours was found; shown only there."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Figure:
