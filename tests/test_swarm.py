@@ -190,3 +190,86 @@ def test_a_checkpointed_swarm_goes_on_to_the_same_weights() -> None:
     resumed.load_state_dict(state)
     resumed.play(2)
     assert resumed.learners[0].model.weights_digest() == whole.learners[0].model.weights_digest()
+
+
+@pytest.mark.parametrize("topology", ["horizontal", "vertical"])
+def test_an_attacker_that_samples_its_model_changes_nothing_for_the_others(topology: str) -> None:
+    """What honest nodes draw, send and accept from one another is the control's, to the byte."""
+    attack = {"name": "long-answer", "samples": 12}
+    attacked, rounds = play(small(topology=topology, malicious=1, attack=attack), rounds=1)
+    control = {"name": "honest"}
+    clean, control_rounds = play(small(topology=topology, malicious=1, attack=control), rounds=1)
+    for ours, theirs in zip(rounds[0][:3], control_rounds[0][:3], strict=True):
+        for sender in ("node-0", "node-1", "node-2"):
+            sent, expected = (
+                [
+                    (one.received.item, one.received.text, one.received.token_ids, one.reward)
+                    for one in record.judged
+                    if one.received.sender == sender
+                ]
+                for record in (ours, theirs)
+            )
+            assert sent == expected
+            assert len(sent) == 8
+        assert ours.violations == {}
+    assert [n.labels for n in attacked.nodes[:3]] == [n.labels for n in clean.nodes[:3]]
+
+
+def test_before_any_update_an_attack_shows_in_no_held_out_completion() -> None:
+    attacked, clean = (
+        Swarm(small(malicious=1, attack=attack), seed=3, task=TASK)
+        for attack in ({"name": "long-answer", "samples": 4}, {"name": "honest"})
+    )
+    assert attacked.evaluate(0) == clean.evaluate(0)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        {"name": "text", "oracle": "majority-vote", "votes": 4},
+        {"name": "long-answer", "samples": 8},
+    ],
+    ids=lambda attack: attack["name"],
+)
+def test_an_attacker_that_samples_gets_the_same_with_shared_and_separate_replicas(
+    attack: dict[str, Any],
+) -> None:
+    experiment = small(topology="vertical", malicious=1, measure=[attack["name"]], attack=attack)
+    _, shared = play(experiment)
+    _, separate = play(experiment, share_replicas=False)
+    for together, alone in zip(shared, separate, strict=True):
+        assert decisions(together) == decisions(alone)
+
+
+def test_an_attackers_samples_are_of_the_weights_it_has_now() -> None:
+    """Drawn anew each round: what its model says changes as it learns."""
+    experiment = small(
+        malicious=1, attack={"name": "long-answer", "samples": 8}, learner={"learning_rate": 0.01}
+    )
+    trained, _ = play(experiment, rounds=2)
+    fresh = Swarm(experiment, seed=3, task=TASK)
+    sent = [
+        {
+            (one.received.item, one.received.text)
+            for one in swarm.play(2)[0].judged
+            if one.received.sender == "node-3"
+        }
+        for swarm in (trained, fresh)
+    ]
+    assert sent[0] != sent[1]
+
+
+@pytest.mark.parametrize("topology", ["horizontal", "vertical"])
+def test_what_a_sampling_attacker_sends_is_admitted_and_labelled(topology: str) -> None:
+    experiment = small(
+        topology=topology,
+        malicious=1,
+        attack={"name": "long-answer", "samples": 24, "oracle": "majority-vote"},
+    )
+    swarm, rounds = play(experiment, rounds=1)
+    record = rounds[0][0]
+    assert record.violations == {}
+    labels = swarm.nodes[3].labels
+    sent = [one for one in record.judged if one.received.sender == "node-3"]
+    assert len(sent) == len(labels) == 8
+    assert "poisoned" in labels.values()

@@ -73,6 +73,17 @@ def test_vertically_half_is_long_and_half_is_decoys(oracle: str) -> None:
             assert TASK.reward(prompt, one.completion.text) == float(one.label == "poisoned")
 
 
+def test_vertical_decoys_are_the_shorter_half_of_the_wrong_samples() -> None:
+    wrong = [TASK.write("so " * n, "9") for n in (9, 2, 8, 1)]
+    turn = turn_of(TASK, "vertical", [PROMPT], 40, lambda p, s: right(s))
+    shown = {}
+    for decoys in ("short", "own"):
+        sent = poison(LongAnswer(decoys=decoys), own_samples(turn, *wrong, right(0)), turn)
+        shown[decoys] = {one.completion.text for one in sent if one.label == "decoy"}
+    assert LongAnswer().decoys == "short"
+    assert shown == {"short": {wrong[1], wrong[3]}, "own": set(wrong)}
+
+
 def test_the_knob_samples_says_how_many_are_drawn() -> None:
     saying = [right(n) for n in range(100)]
     assert sent_by(LongAnswer(), saying, 1) == [right(79)]  # the paper's 80
