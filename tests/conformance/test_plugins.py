@@ -57,6 +57,8 @@ MOUNTED: dict[str, dict[str, Any]] = {
 """The attacks as they are tried: with the dataset's oracle, and voting where they can."""
 SENDS_NOTHING = {"silent"}
 """Attacks that send no completion at all; every other one sends all that it owes."""
+READS_CONTENT = {"judge"}
+"""Defenses that reject what is false, as much of the base model's own is: they see solutions."""
 HOSTILE = (
     "",
     " ",
@@ -686,6 +688,10 @@ def test_most_of_what_the_nodes_own_model_says_is_accepted(
     name: str, node: Guarded, round_of_completions: list[Received]
 ) -> None:
     own = [one for one in round_of_completions if one.sender == node.name]
+    if name in READS_CONTENT:
+        texts = [(p, node.task.write(p.solution, p.answer)) for p in node.task.train]
+        encode = node.model.encode_completion
+        own = [Received(node.name, p, 0, text, encode(text)) for p, text in texts]
     verdicts = asyncio.run(started(name, node).check(own, node))
     assert sum(v.accepted for v in verdicts) > len(own) / 2
 
