@@ -3,7 +3,9 @@
 * `base.py`: `Task` (the plug-in) and `LoadedTask` (its pools and reward)
 * `reward.py`: the paper's binary reward
 * `assignment.py`: vertical and horizontal
-* `gsm_symbolic.py`, `gsm8k.py`: one file per task
+* `executed.py`: tasks whose completions are programs, run in the sandbox; `programs.py`: programs
+  as text; `equations.py`: from a trace in words to a program's steps
+* `gsm_symbolic.py`, `gsm8k.py`, `gsm_python.py`: one file per task
 
 To add one: a file here (or in your own package, with an entry point in `dgrpo.tasks`) with one
 subclass of `Task` that has a `name` and a `load`. The conformance suite picks it up.
