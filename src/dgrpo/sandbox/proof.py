@@ -26,7 +26,7 @@ def executable_memory():
     if libc.mmap(None, 4096, 7, 0x22, -1, 0) in (None, ctypes.c_void_p(-1).value):
         raise OSError(ctypes.get_errno(), "refused")
 
-def open_descriptors():
+def descriptors():
     return [number for number in range(64) if refused(lambda: os.write(number, b"")) != "EPERM"]
 
 tried = {
@@ -38,10 +38,11 @@ tried = {
     "kill": refused(lambda: os.kill(os.getppid(), 0)),
     "executable": refused(executable_memory),
 }
-memory = refused(lambda: bytearray(resource.getrlimit(resource.RLIMIT_AS)[1]))
+most = resource.getrlimit(resource.RLIMIT_AS)[1]
+memory = refused(lambda: bytearray(most)) if most > 0 else "unlimited"
 processor = resource.getrlimit(resource.RLIMIT_CPU)[1]
 """,
-    expressions=("tried", "memory", "processor", "dict(os.environ)", "open_descriptors()"),
+    expressions=("tried", "memory", "processor", "dict(os.environ)", "descriptors()"),
 )
 
 
@@ -55,6 +56,8 @@ def broken_layer(outcome: Outcome) -> tuple[str, str] | None:
             return "system call filter", f"{attempt}: {result}"
     if memory != "MemoryError" or processor < 0:
         return "limits", f"memory: {memory}, processor time: {processor} s"
-    if environment or descriptors != [3]:
-        return "clean process", f"environment {environment}, descriptors {descriptors}"
+    if descriptors != [3]:
+        return "system call filter", f"it can write to descriptors {descriptors}"
+    if environment:
+        return "clean process", f"environment {environment}"
     return None

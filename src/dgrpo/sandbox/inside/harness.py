@@ -86,6 +86,8 @@ class Harness:
         sys.stderr = _text(_Discarded())
         sys.stdin = io.StringIO("")
         sys.argv = ["program"]
+        for name in [name for name in sys.modules if name.partition(".")[0] == "dgrpo"]:
+            del sys.modules[name]  # a program finds the standard library and its own, no more
         sys.modules["__main__"] = self._main
         for name in task["names"]:
             setattr(self._main, name, self._ask)

@@ -26,7 +26,7 @@ encodings.ascii encodings.latin_1 encodings.idna"""
 EAGER = tuple(_EAGER_NAMES.split())
 """Imported before any run: a run then pays nothing for them."""
 
-_EXTENSIONS_NAMES = """_asyncio array _bisect _blake2 binascii _bz2 cmath _contextvars _csv _ctypes
+_EXTENSIONS_NAMES = """array _bisect _blake2 binascii _bz2 cmath _contextvars _csv _ctypes
 _datetime _decimal _elementtree fcntl grp _heapq _json _lsprof _lzma math _md5
 mmap _multibytecodec _opcode _pickle _posixsubprocess pyexpat _queue _random
 resource select _sha1 _sha2 _sha256 _sha3 _sha512 _socket _statistics _struct

@@ -1,0 +1,372 @@
+"""What programs get, what callers get back, and what happens when the sandbox itself fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.sandbox.test_hostile import LAYERS, open_or_skip
+
+from dgrpo.sandbox import (
+    Examination,
+    Failed,
+    Library,
+    Program,
+    Sandbox,
+    SandboxBroken,
+    SandboxSettings,
+    SandboxUnavailable,
+    bubblewrap,
+    engine,
+    open_sandbox,
+    shared_sandbox,
+    system_calls,
+    worker_process,
+)
+from dgrpo.sandbox.worker_engine import WorkerSandbox
+from dgrpo.sandbox.worker_process import WorkerFault
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="the worker runs on Linux")
+
+
+@pytest.fixture(scope="module", params=list(LAYERS))
+def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    with open_or_skip(request.param, workers=2) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Sandbox]:
+    with open_or_skip("worker", workers=1) as opened:
+        yield opened
+
+
+# On every engine
+
+
+def test_outcomes_come_in_the_order_of_the_programs(sandbox: Sandbox) -> None:
+    programs = [Program(f"x = {n} ** 2\nprint(x)", expressions=("x", "-x")) for n in range(20)]
+    outcomes = sandbox.run(programs)
+    assert [o.status for o in outcomes] == ["finished"] * 20
+    assert [o.printed for o in outcomes] == [f"{n * n}\n" for n in range(20)]
+    assert [o.values for o in outcomes] == [(n * n, -n * n) for n in range(20)]
+
+
+def test_an_expression_that_fails_leaves_the_others(sandbox: Sandbox) -> None:
+    [outcome] = sandbox.run([Program("x = 1", expressions=("x", "1 / 0", "y", "x + 1"))])
+    assert outcome.status == "finished"
+    one, division, name, two = outcome.values
+    assert (one, two) == (1, 2)
+    assert isinstance(division, Failed)
+    assert (division.kind, name.kind) == ("ZeroDivisionError", "NameError")
+
+
+def test_programs_that_fail_say_how(sandbox: Sandbox) -> None:
+    raising, wrong, looping, printing = sandbox.run(
+        [
+            Program("print('before')\nraise ValueError('no')"),
+            Program("def f(:"),
+            Program("def f():\n    return f()\nf()"),
+            Program("print('é' * 70000)"),
+        ]
+    )
+    assert (raising.status, raising.printed, raising.detail) == (
+        "raised",
+        "before\n",
+        "ValueError: no",
+    )
+    assert wrong.status == "raised"
+    assert looping.detail.startswith("RecursionError")
+    assert printing.status == "output"
+    assert len(printing.printed.encode()) <= 65536
+
+
+def test_the_same_program_gives_the_same_values(sandbox: Sandbox) -> None:
+    program = Program("import random\nx = [random.random() for _ in range(3)]", expressions=("x",))
+    one, other = sandbox.run([program, program])
+    assert one == other
+
+
+def test_tests_in_a_jail_of_their_own_call_the_candidate(sandbox: Sandbox) -> None:
+    tests = (
+        "",
+        "def check(f):\n    for x in range(5):\n        assert f(x) == 2 * x\ncheck(twice)\n",
+    )
+    right, wrong, raising, silent = (
+        Examination(Program(source), tests, "twice")
+        for source in (
+            "def twice(x):\n    return x + x",
+            "def twice(x):\n    return x * x",
+            "def twice(x):\n    raise AssertionError",
+            "def thrice(x):\n    return x",
+        )
+    )
+    outcomes = sandbox.examine([right, wrong, raising, silent])
+    assert [o.status for o in outcomes] == ["finished", "raised", "raised", "raised"]
+
+
+def test_tests_see_what_kind_of_error_the_candidate_raised(sandbox: Sandbox) -> None:
+    tests = ("", "try:\n    f(1)\nexcept KeyError:\n    pass\nelse:\n    assert False\n")
+    sources = ("def f(x):\n    return {}[x]", "def f(x):\n    return 1 / 0")
+    outcomes = sandbox.examine([Examination(Program(s), tests, "f") for s in sources])
+    assert [o.status for o in outcomes] == ["finished", "raised"]
+
+
+def test_a_closed_sandbox_refuses(sandbox: Sandbox) -> None:
+    with open_sandbox(SandboxSettings(engine="monty")) as closed:
+        pass
+    closed.close()
+    with pytest.raises(SandboxBroken):
+        closed.run([Program("")])
+
+
+# The worker
+
+STANDARD = """math collections itertools functools re string random datetime decimal fractions
+statistics heapq bisect json csv copy typing dataclasses enum operator textwrap hashlib calendar
+zlib base64 unittest.mock collections.abc xml.etree.ElementTree html.parser difflib logging argparse
+asyncio concurrent.futures urllib.parse zoneinfo sched queue"""
+
+
+def test_the_standard_library_is_there(worker: Sandbox) -> None:
+    names = STANDARD.split()
+    outcomes = worker.run([Program(f"import {name}") for name in names])
+    assert {n: o.detail for n, o in zip(names, outcomes, strict=True) if o.detail} == {}
+
+
+def test_modules_that_need_the_outside_are_not(worker: Sandbox) -> None:
+    for name in ("torch", "numpy", "dgrpo.tasks", "pip", "ssl", "sqlite3", "tkinter"):
+        [outcome] = worker.run([Program(f"import {name}")])
+        assert outcome.status == "raised"
+        assert "ModuleNotFoundError" in outcome.detail
+
+
+def test_libraries_can_be_imported_and_come_before_the_standard_library(worker: Sandbox) -> None:
+    calc = Library("calc", "import math\ndef add(a, b):\n    return a + b\n")
+    own = Library("sched", "answer = 42")
+    program = Program(
+        "from calc import add\nimport sched\nprint(add(1, 2))", (calc, own), ("sched.answer",)
+    )
+    outcome, without = worker.run([program, Program("import calc")])
+    assert (outcome.printed, outcome.values) == ("3\n", (42,))
+    assert "ModuleNotFoundError" in without.detail
+
+
+@pytest.mark.parametrize(
+    ("source", "printed"),
+    [
+        ("if __name__ == '__main__':\n    print('main')", "main\n"),
+        ("import sys\nsys.stdout.buffer.write(b'raw')\nsys.stderr.write('err')", "raw"),
+        ("print('\\ud800')", "\\ud800\n"),
+        ("print('a', end='')\nimport sys\nsys.exit()", "a"),
+        ("import sys\nprint(sys.stdin.read() == '', sys.argv)", "True ['program']\n"),
+        (
+            "print(sorted({'b', 'a', 'c'}, key=str), hash('a') == hash('a'))",
+            "['a', 'b', 'c'] True\n",
+        ),
+        (
+            "from dataclasses import dataclass\n@dataclass\nclass P:\n    x: int\nprint(P(1))",
+            "P(x=1)\n",
+        ),
+    ],
+)
+def test_a_program_runs_as_a_script_does(worker: Sandbox, source: str, printed: str) -> None:
+    [outcome] = worker.run([Program(source)])
+    assert (outcome.status, outcome.printed) == ("finished", printed), outcome
+
+
+def test_sets_keep_their_order_from_worker_to_worker() -> None:
+    program = Program("print(list({f'word {i}' for i in range(50)}))")
+    printed = set()
+    for _ in range(2):
+        with open_or_skip("worker", workers=1) as fresh:
+            printed.add(fresh.run([program])[0].printed)
+    assert len(printed) == 1
+
+
+def test_a_value_larger_than_allowed_is_no_value(worker: Sandbox) -> None:
+    [outcome] = worker.run([Program("", expressions=("'x' * 70000", "'x' * 60000"))])
+    assert isinstance(outcome.values[0], Failed)
+    assert outcome.values[1] == "x" * 60000
+
+
+# When the sandbox fails
+
+
+@linux
+def test_a_worker_that_dies_is_replaced_and_nothing_is_scored(worker: Sandbox) -> None:
+    assert isinstance(worker, WorkerSandbox)
+    (held,) = (one for one in worker._idle.queue if one is not None)
+    os.kill(held.pid, signal.SIGKILL)
+    [outcome] = worker.run([Program("print(1)")])
+    assert (outcome.status, outcome.printed) == ("finished", "1\n")
+
+
+@linux
+def test_workers_that_all_fail_raise(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_or_skip("worker", workers=1) as broken:
+
+        def fail(self: object) -> None:
+            raise WorkerFault("out of processes")
+
+        monkeypatch.setattr(worker_process.WorkerProcess, "open", fail)
+        with pytest.raises(SandboxBroken, match="out of processes"):
+            broken.run([Program("print(1)")])
+
+
+@linux
+def test_a_program_that_alone_makes_workers_fail_is_to_blame(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with open_or_skip("worker", workers=1) as shaken:
+        send = worker_process.Run.send
+
+        def fail_for_one(self: worker_process.Run, frame: dict[str, object]) -> None:
+            if "deadly" in str(frame.get("sources")):
+                raise WorkerFault("it ended by itself")
+            send(self, frame)
+
+        monkeypatch.setattr(worker_process.Run, "send", fail_for_one)
+        deadly, harmless = shaken.run([Program("deadly = 1"), Program("print(1)")])
+        assert deadly.status == "killed"
+        assert harmless.status == "finished"
+
+
+@linux
+def test_the_workers_end_with_the_trainer_even_if_it_is_killed() -> None:
+    script = (
+        "import time\nfrom dgrpo.sandbox import *\n"
+        "s = open_sandbox(SandboxSettings(engine='worker', workers=1, bubblewrap='never'))\n"
+        "print(s._idle.queue[0].pid, flush=True)\n"
+        "s.run([Program('while True: pass')])\n"
+    )
+    trainer = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert trainer.stdout is not None
+    with trainer, trainer.stdout:
+        worker_pid = int(trainer.stdout.readline())
+        trainer.kill()
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{worker_pid}").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not Path(f"/proc/{worker_pid}").exists()
+
+
+@linux
+def test_a_forked_child_starts_workers_of_its_own() -> None:
+    script = (
+        "import os, json, warnings\nwarnings.simplefilter('ignore')\n"
+        "from dgrpo.sandbox import *\n"
+        "settings = SandboxSettings(engine='worker', workers=1, bubblewrap='never')\n"
+        "mine = shared_sandbox(settings)\nassert shared_sandbox(settings) is mine\n"
+        "pid = os.fork()\n"
+        "other = shared_sandbox(settings)\n"
+        "[outcome] = other.run([Program('print(1)')])\n"
+        "if pid == 0:\n"
+        "    fresh = other is not mine\n"
+        "    other.close()\n"
+        "    os._exit(0 if fresh and outcome.printed == '1\\n' else 1)\n"
+        "_, status = os.waitpid(pid, 0)\n"
+        "[again] = mine.run([Program('print(2)')])\n"
+        "print(json.dumps([os.waitstatus_to_exitcode(status), other is mine, again.printed]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert json.loads(done.stdout or "null") == [0, True, "2\n"], done.stderr
+
+
+# Choosing an engine
+
+
+def test_the_shared_sandbox_is_one_per_settings() -> None:
+    settings = SandboxSettings(engine="monty", workers=1)
+    assert shared_sandbox(settings) is shared_sandbox(settings)
+    assert shared_sandbox(settings) is not shared_sandbox(
+        SandboxSettings(engine="monty", workers=2)
+    )
+
+
+def without_the_filter(monkeypatch: pytest.MonkeyPatch) -> None:
+    from seccompy import Action, Filter
+
+    monkeypatch.setattr(system_calls, "program", lambda: Filter(default=Action.ALLOW).program)
+
+
+@linux
+def test_a_filter_that_lets_calls_through_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_the_filter(monkeypatch)
+    with pytest.raises(SandboxUnavailable, match="system call filter") as refused:
+        open_sandbox(SandboxSettings(engine="worker", workers=1))
+    assert refused.value.layer == "system call filter"
+
+
+@linux
+@pytest.mark.parametrize(
+    ("sabotage", "layer"),
+    [
+        ("jail._resource_limits = lambda limits: ()", "limits"),
+        ("jail.Jail.confine = lambda self, channel: 1 / 0", "warm worker"),
+        ("jail.os.environ['HOME'] = 'x'; jail.os.environ.clear = dict", "clean process"),
+    ],
+)
+def test_a_layer_that_does_not_hold_is_named(
+    monkeypatch: pytest.MonkeyPatch, sabotage: str, layer: str
+) -> None:
+    changed = worker_process._BOOTSTRAP.replace(
+        "from dgrpo.sandbox.inside.worker import serve\n",
+        "from dgrpo.sandbox.inside.worker import serve\n"
+        f"from dgrpo.sandbox.inside import jail\n{sabotage}\n",
+    )
+    monkeypatch.setattr(worker_process, "_BOOTSTRAP", changed)
+    with pytest.raises(SandboxUnavailable) as refused:
+        open_sandbox(SandboxSettings(engine="worker", workers=1, bubblewrap="never"))
+    assert refused.value.layer == layer
+    assert "→" in str(refused.value)
+
+
+@linux
+def test_auto_falls_back_to_monty_and_never_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_the_filter(monkeypatch)
+    with open_sandbox(SandboxSettings(workers=1)) as fallen:
+        assert fallen.layers[0] == "monty interpreter"
+    monkeypatch.setattr(engine, "find_spec", lambda name: None)
+    with pytest.raises(SandboxUnavailable):
+        open_sandbox(SandboxSettings(workers=1))
+
+
+@linux
+def test_bubblewrap_that_is_demanded_must_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bubblewrap, "missing", lambda: "it is not installed")
+    with pytest.raises(SandboxUnavailable, match="bubblewrap") as refused:
+        open_sandbox(SandboxSettings(bubblewrap="always"))
+    assert refused.value.layer == "bubblewrap"
+    with open_sandbox(SandboxSettings(engine="worker", workers=1)) as without:
+        assert "bubblewrap" not in without.layers
+
+
+def test_monty_refuses_libraries_before_a_run_begins() -> None:
+    with open_sandbox(SandboxSettings(engine="monty", workers=1)) as monty:
+        calc = Library("calc", "def add(a, b):\n    return a + b")
+        with pytest.raises(SandboxUnavailable, match="calc"):
+            monty.require([calc])
+        with pytest.raises(SandboxUnavailable, match="calc"):
+            monty.run([Program("import calc", (calc,))])
+        monty.require([])
+
+
+@linux
+def test_every_listed_system_call_has_a_number_here() -> None:
+    listed = (
+        *system_calls.ALLOWED,
+        *system_calls.FATAL,
+        *system_calls.ON_THE_CHANNEL,
+        *system_calls.NOT_EXECUTABLE,
+    )
+    unknown = set(listed) - set(system_calls._known(listed))
+    assert unknown <= {"time"}  # aarch64 has no `time`
+    assert len(set(listed)) == len(listed)
