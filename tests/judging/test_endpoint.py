@@ -164,6 +164,17 @@ def test_server_errors_that_pass_are_asked_again(server: Misbehaving) -> None:
     assert len(server.bodies) > 7
 
 
+@pytest.mark.parametrize("wanted", ["0", "999999999", "-1", "1e9", "nan", "٣", "soon", ""])
+def test_no_endpoint_makes_a_round_wait_as_long_as_it_likes(
+    server: Misbehaving, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dgrpo.judging.endpoint.LONGEST_PAUSE", 0.5)
+    headers = {"Retry-After": wanted.encode().decode("latin-1")}
+    server.behaviour = lambda number, body: NO if number % 2 else (429, b"", headers)
+    opinions = ask(judge(server.url, retries=1, concurrency=1), 2)
+    assert [opinion.accept for opinion in opinions] == [False, False]
+
+
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
@@ -235,7 +246,7 @@ def test_a_dead_endpoint_costs_one_timeout_and_is_left_alone_for_a_while(
     assert len(server.bodies) == 1  # the probe, once; no completion left this process
     asked.timeout = 60.0
     asked._down_until += 60.0
-    assert kinds(ask(asked)) == {"unreachable"}
+    assert kinds(ask(asked)) == {"timeout"}  # the same reason, without asking
     assert len(server.bodies) == 1
 
 

@@ -34,7 +34,7 @@ REPLY_BYTES = 1 << 20
 FIRST_PAUSE = 0.25
 """Seconds before the first retry; doubled for each further one."""
 LONGEST_PAUSE = 8.0
-"""Seconds; no pause before a retry is longer."""
+"""Seconds; no pause before a retry is longer, whatever the endpoint asks for."""
 PASSING = frozenset({408, 409, 425, 429})
 """Client errors that may go away by themselves; server errors may, too."""
 
@@ -44,9 +44,14 @@ _log = logging.getLogger(__name__)
 class _NoReplyError(Exception):
     """A request that gave no reply."""
 
-    def __init__(self, kind: Undecided, detail: str, *, retry: bool) -> None:
+    def __init__(
+        self, kind: Undecided, detail: str, *, retry: bool = False, pause: float = 0.0
+    ) -> None:
         super().__init__(detail)
-        self.kind, self.detail, self.retry = kind, detail, retry
+        self.retry = retry
+        self.pause = pause
+        """Seconds that the endpoint asks to be left alone."""
+        self.opinion = Opinion(undecided=kind, detail=detail)
 
 
 class _Message(BaseModel):
@@ -93,18 +98,18 @@ class EndpointJudge:
     retries: int = 2
     concurrency: int = 8
     _down_until: float = 0.0
+    """On the monotonic clock: the circuit is open until then."""
+    _outage: Opinion = field(default_factory=Opinion)
+    """What the last probe found wrong."""
     _answered: float = 0.0
     """When the endpoint last answered with success, on the monotonic clock."""
 
     async def ask(self, questions: Sequence[Question]) -> list[Opinion]:
         """See `bench.Judging`. A client per call: event loops come and go with rounds."""
-        opinions = [_open("the endpoint was found down a moment ago")] * len(questions)
         if not questions or self._is_down:
-            return opinions
-        for index in range(len(questions)):
-            opinions[index] = Opinion(
-                undecided="timeout", detail=f"not judged within {self.round_timeout:g} s"
-            )
+            return [self._outage] * len(questions)
+        late = Opinion(undecided="timeout", detail=f"not judged within {self.round_timeout:g} s")
+        opinions = [late] * len(questions)
         try:
             async with (
                 asyncio.timeout(self.round_timeout),
@@ -124,7 +129,8 @@ class EndpointJudge:
         self, client: httpx2.AsyncClient, questions: Sequence[Question], opinions: list[Opinion]
     ) -> None:
         """Fill `opinions` in place, so that what was decided in time survives a timeout."""
-        if not await self._alive(client, opinions):
+        if not await self._alive(client):
+            opinions[:] = [self._outage] * len(questions)
             return
         queue = iter(range(len(questions)))
         probing = asyncio.Lock()
@@ -137,10 +143,10 @@ class EndpointJudge:
                     continue
                 async with probing:  # was it this completion, or is the endpoint down?
                     if self._answered < started and not self._is_down:
-                        await self._alive(client, [])
+                        await self._alive(client)
                 if self._is_down:
                     for rest in queue:
-                        opinions[rest] = _open("the endpoint went down")
+                        opinions[rest] = self._outage
 
         async with asyncio.TaskGroup() as group:
             for _ in range(min(self.concurrency, len(questions))):
@@ -158,20 +164,20 @@ class EndpointJudge:
         try:
             reply = await self._tries(client, self._body(asked) | {"seed": word & 0x7FFFFFFF})
         except _NoReplyError as failure:
-            return Opinion(undecided=failure.kind, detail=failure.detail)
+            return failure.opinion
         return opinion_of(reply if self.style == "full" else asked.opening + reply)
 
-    async def _alive(self, client: httpx2.AsyncClient, opinions: list[Opinion]) -> bool:
-        """Whether a harmless request is answered; if not, open the circuit and fill `opinions`."""
+    async def _alive(self, client: httpx2.AsyncClient) -> bool:
+        """Whether a harmless request is answered; if not, the circuit opens."""
         harmless = judge_prompt("1+1?", "2", style=self.style, criticism=self.criticism)
         try:
             await self._tries(client, self._body(harmless) | {"max_tokens": 1}, probe=True)
         except _NoReplyError as failure:
-            if failure.kind == "malformed":  # an empty first token, perhaps: it does answer
+            self._outage = failure.opinion
+            if self._outage.undecided == "malformed":  # no text in one token, but it does answer
                 return True
             self._down_until = time.monotonic() + self.timeout
-            _log.warning("%s gives no verdicts: %s", self.url, failure.detail)
-            opinions[:] = [Opinion(undecided=failure.kind, detail=failure.detail)] * len(opinions)
+            _log.warning("%s gives no verdicts: %s", self.url, self._outage.detail)
             return False
         return True
 
@@ -183,10 +189,12 @@ class EndpointJudge:
             try:
                 return await self._request(client, body)
             except _NoReplyError as failure:
-                waited = failure.kind == "timeout" if probe else self._is_down
-                if waited or not failure.retry or attempt == self.retries:
+                slow = failure.opinion.undecided == "timeout"
+                hopeless = slow if probe else self._is_down
+                if hopeless or not failure.retry or attempt == self.retries:
                     raise
-            await asyncio.sleep(min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE))
+                pause = max(FIRST_PAUSE * 2**attempt, failure.pause)
+            await asyncio.sleep(min(pause, LONGEST_PAUSE))
         raise AssertionError("the last attempt returns or raises")
 
     async def _request(self, client: httpx2.AsyncClient, body: dict[str, Any]) -> str:
@@ -211,7 +219,7 @@ class EndpointJudge:
         except ValidationError:
             text = None
         if text is None:
-            raise _NoReplyError("malformed", "the answer is not of the API's form", retry=False)
+            raise _NoReplyError("malformed", "the answer is not of the API's form")
         return text
 
     def _check_status(self, response: httpx2.Response) -> None:
@@ -219,9 +227,11 @@ class EndpointJudge:
         if status == 200:
             return
         if status >= 500 or status in PASSING:
-            raise _NoReplyError("unreachable", f"HTTP {status}", retry=True)
+            asked = response.headers.get("retry-after", "")
+            pause = float(asked) if asked.isascii() and asked.isdecimal() else 0.0
+            raise _NoReplyError("unreachable", f"HTTP {status}", retry=True, pause=pause)
         where = " (redirects are not followed)" if 300 <= status < 400 else ""
-        raise _NoReplyError("refused", f"HTTP {status}{where}", retry=False)
+        raise _NoReplyError("refused", f"HTTP {status}{where}")
 
     def _body(self, asked: JudgePrompt) -> dict[str, Any]:
         if self.style == "full":
@@ -237,17 +247,13 @@ class EndpointJudge:
 async def _limited(response: httpx2.Response) -> bytes:
     """The body, as it came: what is compressed could be of any size."""
     if response.headers.get("content-encoding", "identity") != "identity":
-        raise _NoReplyError("malformed", "the answer is compressed", retry=False)
+        raise _NoReplyError("malformed", "the answer is compressed")
     raw = bytearray()
     async for chunk in response.aiter_raw():
         raw += chunk
         if len(raw) > REPLY_BYTES:
-            raise _NoReplyError("malformed", f"the answer exceeds {REPLY_BYTES} bytes", retry=False)
+            raise _NoReplyError("malformed", f"the answer exceeds {REPLY_BYTES} bytes")
     return bytes(raw)
-
-
-def _open(detail: str) -> Opinion:
-    return Opinion(undecided="unreachable", detail=detail)
 
 
 def checked_url(url: str) -> str:
