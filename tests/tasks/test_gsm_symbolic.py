@@ -101,6 +101,11 @@ def test_an_unknown_template_is_named_with_the_usable_ones() -> None:
         GsmSymbolic(templates=(4, 12345)).load()
 
 
+def test_templates_that_never_give_a_sound_problem_are_refused() -> None:
+    with pytest.raises(DgrpoError, match=r"in a row of task\.templates = \[53, 60\] are unsound"):
+        GsmSymbolic(templates=(53, 60)).load()
+
+
 def test_a_pool_larger_than_the_source_is_refused(pools: LoadedTask) -> None:
     with pytest.raises(DgrpoError, match="only 2 different prompts, 3 are asked for"):
         pool_of_unique(iter(pools.train[:2] * 5), 3)

@@ -23,6 +23,8 @@ from dgrpo.tasks.reward import parse_number
 
 SHORTEST_TEMPLATES = (4, 6, 10, 16, 26, 31, 43, 50, 58, 72, 75, 99)
 """The 12 templates whose traces are shortest (65 to 133 characters on average, of 85 templates)."""
+UNSOUND_IN_A_ROW = 2_000
+"""Draws without a sound problem after which templates are refused (53 and 60 never have one)."""
 
 
 class GsmSymbolic(Task):
@@ -60,14 +62,25 @@ def check_templates(templates: tuple[int, ...]) -> None:
 
 
 def word_problems(templates: tuple[int, ...], rng: Random) -> Any:
-    """Endless draws of sound problems, uniformly over templates. Yields Prompt."""
+    """Endless draws of sound problems, uniformly over templates. Yields Prompt.
+
+    Raises DgrpoError when `UNSOUND_IN_A_ROW` draws state something false or have no whole answer.
+    """
+    unsound = 0
     while True:
+        if unsound == UNSOUND_IN_A_ROW:
+            raise DgrpoError(
+                f"{unsound} problems in a row of task.templates = {list(templates)} are unsound",
+                remedy=f"add templates, e.g. of the default: {list(SHORTEST_TEMPLATES)}",
+            )
         template = rng.choice(templates)
         example = _generators()[template](Random(rng.getrandbits(64)), 1.0)
         answer = parse_number(example["answer"])
         trace = example["metadata"]["answer_cot"].rpartition("####")[0].strip()
         if answer is None or answer.denominator != 1 or not statements_hold(trace):
+            unsound += 1
             continue
+        unsound = 0
         yield make_prompt("gsm-symbolic", example["question"], str(answer), trace)
 
 
