@@ -2,6 +2,9 @@
 
 * `base.py`: `Defense` (the plug-in), `Running` (it at work), `StatelessDefense`, `Receiver`
 * `top_k.py`: the paper's logit check
+* `judge.py`: a language model reads the completion (its parts are in `dgrpo.judging`)
+* `self_judge.py`: the receiver's own model as judge, a baseline
+* `reward_outlier.py`: unusual rewards, a baseline
 
 To add one: a file here, or anywhere (`name = "my_defense.py:MyDefense"` in an experiment), or in
 your own package with an entry point in `dgrpo.defenses`. See `examples/my_defense.py`.

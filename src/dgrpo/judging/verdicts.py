@@ -25,8 +25,7 @@ Policy = Literal["reject", "accept"]
 Undecided = Literal["", "unreadable", "too-long", "timeout", "unreachable", "refused", "malformed"]
 """Why there is no decision. `unreadable`: a reply without one; `too-long`: the question exceeds the
 judge's context; `timeout`: no answer in time; `unreachable`: no connection, or server errors;
-`refused`: it declined (4xx, redirect); `malformed`: not the API's
-form."""
+`refused`: it declined (4xx, redirect); `malformed`: not the API's form."""
 NO_REPLY = ("timeout", "unreachable", "refused", "malformed")
 """Kinds that are the endpoint's failure; the others are the judge's."""
 
