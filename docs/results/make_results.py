@@ -15,6 +15,12 @@ from dgrpo.measurement.intervals import Interval, bootstrap_mean, paired_differe
 from dgrpo.runs.reader import Run, find_runs
 
 HERE = Path(__file__).parent
+SHOWN = (
+    "clean-horizontal", "clean-vertical", "silent-horizontal", "silent-vertical",
+    "text-horizontal", "text-horizontal-logit", "text-horizontal-logit-zero",
+    "text-vertical", "text-vertical-logit", "text-vertical-logit-zero",
+)  # fmt: skip
+"""This page looks closely at these; `dgrpo reproduce` writes paper.md about all experiments."""
 
 
 def main() -> None:
@@ -22,7 +28,7 @@ def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "runs"
     by_name: dict[str, list[Run]] = {}
     for run in find_runs([folder]):
-        if run.summary is not None:
+        if run.summary is not None and run.name in SHOWN:
             by_name.setdefault(run.name, []).append(run)
     (HERE / "text.md").write_text(page(by_name), encoding="utf-8")
 

@@ -110,9 +110,9 @@ def screening_cost(runs: Sequence[Run]) -> Interval | None:
 
 
 HEADINGS = (
-    "Attack", "Topology", "Defense", "On reject", "Seeds", "Attack success", "Accuracy", "Training reward",
-    "Completion tokens", "Poisoned stopped", "Honest rejected", "Screening s per generating s",
-    "Experiment",
+    "Attack", "Topology", "Defense", "On reject", "Seeds", "Attack success", "Accuracy",
+    "Training reward", "Completion tokens", "Poisoned stopped", "Honest rejected",
+    "Screening s per generating s", "Experiment",
 )  # fmt: skip
 
 

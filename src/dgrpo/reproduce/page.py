@@ -76,9 +76,9 @@ def paper_page(
         pivot=_pivot([row for row in defended if row.in_pivot]),
         defended=Table(
             "Every experiment",
-            "After the last round, mean over seeds with 95 % bootstrap interval; training reward: of "
-            "that round's completions, received by honest nodes. Stopped and "
-            "rejected: share of completions over all rounds and seeds, with 95 % Wilson interval; "
+            "After the last round, mean over seeds with 95 % bootstrap interval; training reward: "
+            "of that round's completions, as honest nodes received them. Stopped and rejected: "
+            " share of completions over all rounds and seeds, with 95 % Wilson interval; "
             "receivers with equal weights decide alike and count once. Screening: seconds of "
             "verifying per second of generating. On reject: `zero-reward` is the paper's, `drop` "
             "leaves the completion out of its group.",
