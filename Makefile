@@ -28,9 +28,10 @@ format: .venv/installed-dev
 docs: .venv/installed  ## the reference page of every plug-in and setting: docs/reference.md
 	$(BIN)/python docs/make_reference.py
 
-bench: .venv/installed-dev  ## ratios to TRL, in one run
+bench: .venv/installed-dev  ## ratios to TRL, and the cost of the sandbox
 	$(BIN)/python benchmarks/round_vs_trl.py
 	$(BIN)/python benchmarks/seeded_sampling.py
+	$(BIN)/python benchmarks/sandbox.py
 
 # torch first and alone: on machines without a GPU an index may offer a CPU build under the exact version
 .venv/bin/python:

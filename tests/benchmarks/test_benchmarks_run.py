@@ -67,3 +67,23 @@ def test_seeded_sampling_measures_every_ratio(tmp_path: Path) -> None:
         assert name in printed
         assert len(ratios) == 2
         assert all(ratio > 0 for ratio in ratios)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the worker runs on Linux")
+def test_sandbox_measures_every_side_and_its_ratio(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    done = subprocess.run(
+        [
+            *(sys.executable, str(ROOT / "benchmarks/sandbox.py"), "--json", str(out)),
+            *("--programs", "6", "--workers", "1", "--repeats", "2"),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    written = json.loads(out.read_text())
+    assert {"warm worker without walls", "worker, filter and limits only"} <= set(written)
+    for name, rates in written.items():
+        assert f"{name}: " in done.stdout
+        assert len(rates) == 2
+        assert all(rate > 0 for rate in rates)

@@ -118,12 +118,11 @@ def leave_the_host() -> dict[str, bool]:
     """
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
         score.write("1000")  # if memory runs out, the kernel ends a run, never the trainer
-    was_root = os.geteuid() == 0
     empty = _holds(_empty_root)
-    if was_root:
-        dropped = _holds(_drop_root)
-        return {"empty root": empty, "unprivileged user": dropped}
-    return {"empty root": empty, "unprivileged user": True}
+    unprivileged = _holds(_drop_root) if os.geteuid() == 0 else True
+    if not empty and unprivileged:  # a root without capabilities; a plain user may do better
+        empty = _holds(_empty_root)
+    return {"empty root": empty, "unprivileged user": unprivileged}
 
 
 def _empty_root() -> None:
@@ -153,6 +152,7 @@ def _drop_root() -> None:
     os.setgroups([])
     os.setresgid(NOBODY, NOBODY, NOBODY)
     os.setresuid(NOBODY, NOBODY, NOBODY)
+    _prctl(_PR_SET_DUMPABLE, 1)  # so that it may write its own user map; a run gives this up again
 
 
 def _holds(step: Callable[[], None]) -> bool:
