@@ -12,9 +12,10 @@ from dgrpo.experiment import Experiment
 from dgrpo.reproduce.compare import compare
 from dgrpo.reproduce.defended import HEADINGS, cells, defended_row, defended_rows
 from dgrpo.reproduce.matrix import Entry
-from dgrpo.reproduce.page import QUICK, PaperPage, html, markdown, paper_page
+from dgrpo.reproduce.page import QUICK, PaperPage, paper_page
 from dgrpo.reproduce.paper import Figure, load_paper
 from dgrpo.reproduce.poisoned_share import measured
+from dgrpo.reproduce.render import html, markdown
 from dgrpo.reproduce.share_charts import panels, share_picture
 from dgrpo.runs.reader import Run, read_run
 

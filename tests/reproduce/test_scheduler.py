@@ -121,6 +121,7 @@ def test_interrupted_runs_are_resumed_and_finished_ones_never_repeated(tmp_path:
     checkpoint = "long-*/seed-0/checkpoint/checkpoint.json"
     while process.poll() is None and not list((tmp_path / "out").glob(checkpoint)):
         time.sleep(0.1)
+    assert process.poll() is None, process.communicate()
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -9,8 +9,8 @@
 * `display.py`: progress over the whole matrix
 * `compare.py`: our figure with its interval over seeds, and the verdict
 * `defended.py`: the attack × defense tables
-* `poisoned_share.py`: theory of poisoned share with measured points beside it, as charts
-* `page.py`: the comparison as Markdown and as one self-contained HTML page
+* `poisoned_share.py`, `share_charts.py`: measured points beside the theory of poisoned share
+* `page.py`, `render.py`: what the comparison says; as Markdown and as one self-contained HTML page
 * `collect.py`: copy the small files of finished runs to where committed results live
 * `command.py`: what `dgrpo reproduce` does, in order
 

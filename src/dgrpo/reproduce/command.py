@@ -26,9 +26,10 @@ from dgrpo.reproduce.matrix import (
     missing,
     runs_of,
 )
-from dgrpo.reproduce.page import html, markdown, paper_page
+from dgrpo.reproduce.page import paper_page
 from dgrpo.reproduce.paper import Paper, load_paper
 from dgrpo.reproduce.poisoned_share import measured
+from dgrpo.reproduce.render import html, markdown
 from dgrpo.reproduce.scheduler import Failure, Outcome, play_all
 from dgrpo.reproduce.share_charts import share_picture
 

@@ -110,9 +110,9 @@ def screening_cost(runs: Sequence[Run]) -> Interval | None:
 
 
 HEADINGS = (
-    "Attack", "Topology", "Defense", "On reject", "Seeds", "Attack success", "Accuracy",
-    "Training reward", "Completion tokens", "Poisoned stopped", "Honest rejected",
-    "Screening s per generating s", "Experiment",
+    "Experiment", "Attack", "Topology", "Defense", "On reject", "Seeds", "Attack success",
+    "Accuracy", "Training reward", "Completion tokens", "Poisoned stopped", "Honest rejected",
+    "Screening s per generating s",
 )  # fmt: skip
 
 
@@ -134,7 +134,7 @@ def cells(row: DefendedRow) -> tuple[str, ...]:
         )
     )
     return (
-        row.attack, row.topology, row.defense, row.on_reject or NOTHING,
+        row.name, row.attack, row.topology, row.defense, row.on_reject or NOTHING,
         f"{row.seeds} of {row.wanted}", *ends,
-        interval_text(row.cost, lambda ratio: f"{ratio:.2f}") if row.cost else NOTHING, row.name,
+        interval_text(row.cost, lambda ratio: f"{ratio:.2f}") if row.cost else NOTHING,
     )  # fmt: skip

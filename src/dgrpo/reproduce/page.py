@@ -1,7 +1,7 @@
-"""The comparison as a page: the same tables as Markdown and as one self-contained HTML file.
+"""What the comparison says: its words and tables, whatever the format.
 
 Everything on it is a number or comes from experiment files and `paper.toml`; nothing that a peer
-wrote is on it. The HTML page fetches nothing and runs only the scripts that its policy names.
+wrote is on it. `render` writes it as Markdown and as HTML.
 """
 
 from __future__ import annotations
@@ -9,20 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
-
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from dgrpo.measurement.intervals import Interval
-from dgrpo.report.page import content_policy, inline_json, vega_script
 from dgrpo.report.tables import NOTHING, interval_text, number, percent
-from dgrpo.report.visible import visible
 from dgrpo.reproduce.compare import Comparison
 from dgrpo.reproduce.defended import HEADINGS, DefendedRow, cells
 from dgrpo.reproduce.matrix import Entry
 from dgrpo.reproduce.poisoned_share import Measured
-from dgrpo.reproduce.share_charts import panels, share_chart
 
 QUICK = (
     "A smoke run: few rounds, one seed, little evaluation. It shows that every part runs. "
@@ -255,53 +248,4 @@ def _progress(progress: Sequence[tuple[Entry, int]]) -> Table:
             )
             for entry, finished in progress
         ),
-    )
-
-
-def markdown(page: PaperPage, picture: str) -> str:
-    """The page as Markdown. picture: link to the charts of poisoned share."""
-    parts = ["# The paper's figures and ours"]
-    if page.warning:
-        parts.append(f"> **{page.warning}**")
-    parts += page.introduction
-    parts += [_markdown_table(table) for table in page.comparisons]
-    parts += [_markdown_table(page.pivot), _markdown_table(page.defended)]
-    parts += [_markdown_table(page.theory)]
-    parts += [f"![Poisoned share: theory and measured points]({picture})"]
-    parts += [_markdown_table(page.progress)]
-    return "\n\n".join(parts) + "\n"
-
-
-def _markdown_table(table: Table) -> str:
-    lines = [f"## {table.title}", ""]
-    if table.note:
-        lines += [table.note, ""]
-    lines.append(_markdown_row(table.headings))
-    lines.append("|" + "---|" * len(table.headings))
-    lines += [_markdown_row(row) for row in table.rows] or [
-        _markdown_row((NOTHING,) * len(table.headings))
-    ]
-    return "\n".join(lines)
-
-
-def _markdown_row(row: Sequence[str]) -> str:
-    shown = (visible(cell).replace("\n", " ").replace("|", "\\|") for cell in row)
-    return "| " + " | ".join(shown) + " |"
-
-
-def html(page: PaperPage) -> str:
-    """The page as one HTML file that needs nothing else."""
-    report, own = files("dgrpo.report"), files("dgrpo.reproduce")
-    scripts = [vega_script(), (report / "page.js").read_text("utf-8")]
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters["visible"] = visible
-    template = environment.from_string((own / "paper.html.jinja").read_text("utf-8"))
-    shown = [panel for panel in panels(page.measured) if panel.curves or panel.points]
-    return template.render(
-        page=page,
-        policy=content_policy(scripts),
-        style=Markup((report / "page.css").read_text("utf-8")),
-        scripts=[Markup(script) for script in scripts],
-        charts=inline_json([share_chart(panel).to_dict() for panel in shown]),
-        panels=shown,
     )

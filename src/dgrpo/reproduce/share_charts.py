@@ -187,7 +187,7 @@ def share_chart(panel: SharePanel, width: int | str = "container") -> Any:
     )
 
 
-def share_picture(found: Sequence[Measured], scale: float = 2) -> bytes:
+def share_picture(found: Sequence[Measured], scale: float = 1.5) -> bytes:
     """A PNG of the panels, two in a row, on white; panels without anything to show are left out."""
     charts = [
         share_chart(panel, 380).properties(
