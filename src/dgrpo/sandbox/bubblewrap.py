@@ -46,6 +46,7 @@ def command(inside: Path, interpreter: str) -> list[str]:
             wrapped += ["--symlink", os.readlink(folder), folder]
         elif os.path.isdir(folder):
             wrapped += ["--ro-bind", folder, folder]
+    wrapped += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
     return [*wrapped, "--ro-bind", str(inside), INSIDE, "--chdir", "/", "--"]
 
 

@@ -36,6 +36,7 @@ class WorkerSandbox(Sandbox):
         self._settings = settings
         self._filter = system_calls.program()
         self._wrap = _use_bubblewrap(settings)
+        self._started: set[WorkerProcess] = set()
         first = self._start_first()
         self._prove(first)
         self.layers = _layers(first.layers)
@@ -68,9 +69,8 @@ class WorkerSandbox(Sandbox):
     def abandon(self) -> None:
         """As Sandbox.abandon."""
         self._closed = True
-        for worker in list(self._idle.queue):
-            if worker is not None:
-                worker.abandon()
+        for worker in self._started:
+            worker.abandon()
 
     def _each(self, jobs: Sequence[_Job]) -> list[Outcome]:
         if self._closed:
@@ -93,6 +93,7 @@ class WorkerSandbox(Sandbox):
                     fault = error
                     if worker is not None:
                         worker.close()
+                        self._started.discard(worker)
                     worker = None
             try:
                 worker = self._start()
@@ -107,7 +108,9 @@ class WorkerSandbox(Sandbox):
             self._idle.put(worker)
 
     def _start(self) -> WorkerProcess:
-        return WorkerProcess(self._settings, self._filter, self._wrap)
+        worker = WorkerProcess(self._settings, self._filter, self._wrap)
+        self._started.add(worker)
+        return worker
 
     def _start_first(self) -> WorkerProcess:
         try:
