@@ -20,6 +20,7 @@ from dgrpo.reproduce.display import MatrixDisplay
 from dgrpo.reproduce.estimate import Estimate
 from dgrpo.reproduce.matrix import Task, find_finished, runs_of
 from dgrpo.reproduce.scheduler import Outcome, play_all, run_folder
+from dgrpo.reproduce.worker import Line
 
 ROOT = Path(__file__).parents[2]
 
@@ -175,7 +176,6 @@ class Clock:
 
 def test_time_left_comes_from_the_rounds_that_were_played(monkeypatch: pytest.MonkeyPatch) -> None:
     from dgrpo.reproduce import display as module
-    from dgrpo.reproduce.worker import Line
 
     clock = Clock()
     monkeypatch.setattr(module, "time", clock)
@@ -191,3 +191,21 @@ def test_time_left_comes_from_the_rounds_that_were_played(monkeypatch: pytest.Mo
     assert display.time_left() == "about 10 min"
     display.ended(tasks[0], "")
     assert display.summary() == "1 of 2 runs finished; left: about 10 min"
+
+
+def test_the_terminal_shows_what_is_played_and_what_is_left() -> None:
+    told = io.StringIO()
+    console = Console(file=told, force_terminal=True, width=100, color_system=None)
+    tasks = [Task(experiment(f"run-{seed}", rounds=100), seed, True) for seed in range(3)]
+    display = MatrixDisplay(console, tasks, Estimate(), 2)
+    display.started(tasks[0])
+    display.started(tasks[1])
+    display.measured(tasks[0], Line(30, 0.5, 0.25))
+    display.ended(tasks[1], "what a peer wrote: \x1b[31m")
+    console.print(display)
+    shown = told.getvalue()
+    assert "run-0 seed 0" in shown
+    assert "30 of 100" in shown
+    assert "25.0 %" in shown
+    assert "0 of 3 runs finished, 1 failed; left: not known yet" in shown
+    assert "\x1b[31m" not in shown

@@ -89,7 +89,7 @@ class MatrixDisplay:
         return duration(max(seconds / self.workers, longest))
 
     def __rich__(self) -> Group:
-        """Runs that are being played, a bar over all rounds, the summary."""
+        """Runs that are being played, the summary, a bar over all rounds."""
         table = Table(expand=False)
         for column in ("run", "round", "accuracy", "attack success"):
             table.add_column(column, justify="left" if column == "run" else "right")
@@ -106,7 +106,7 @@ class MatrixDisplay:
             task.experiment.rounds if id(task) in self._ended else self._done.get(id(task), 0)
             for task in self._all
         )
-        return Group(table, ProgressBar(total=max(1, total), completed=done), Text(self.summary()))
+        return Group(table, Text(self.summary()), ProgressBar(total=max(1, total), completed=done))
 
     def _say(self, text: str) -> None:
         self.console.print(Text(visible(text)), soft_wrap=True)
