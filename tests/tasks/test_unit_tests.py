@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dgrpo.errors import DgrpoError
 from dgrpo.records import Prompt
-from dgrpo.sandbox import Library, SandboxSettings
+from dgrpo.sandbox import Library, SandboxSettings, SandboxUnavailable
 from dgrpo.tasks.assertions import plain_assertions
 from dgrpo.tasks.reward import write_code
 from dgrpo.tasks.unit_tests import UnitTests, UnitTestTask
@@ -299,6 +300,9 @@ def test_programs_import_the_libraries_of_the_experiment(task: UnitTestTask) -> 
     text = write_code(f"    from calc import add\n    return add({SECRET}, x)")
     assert with_calc.reward(prompt, text) == 1.0
     assert task.reward(prompt, text) == 0.0
+    no_imports = replace(task, sandbox=SandboxSettings(engine="monty", workers=1))
+    with pytest.raises(SandboxUnavailable, match="calc"):
+        no_imports.with_libraries([Library("calc", "")])
     with pytest.raises(DgrpoError, match="one name"):
         with_calc.with_libraries([Library("calc", "other = 1")])
 

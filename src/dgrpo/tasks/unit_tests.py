@@ -141,6 +141,8 @@ class UnitTestTask(LoadedTask):
                 "two different libraries of one experiment have one name",
                 remedy="rename one: task.libraries, or the library of an attack",
             )
+        if libraries:
+            shared_sandbox(self.sandbox).require(libraries)
         return replace(self, libraries=tuple(merged.values()))
 
     def reward(self, prompt: Prompt, text: str) -> float:
