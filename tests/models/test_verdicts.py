@@ -11,10 +11,10 @@ from random import Random
 import pytest
 
 from dgrpo.attacks.equation import Equation
-from dgrpo.attacks.text import Text, sentences
+from dgrpo.attacks.text import Text
 from dgrpo.judging.prompts import judge_prompt
 from dgrpo.judging.verdicts import read_decision
-from dgrpo.models.corruptions import corrupt_reasoning, swapped_steps, wrong_digits
+from dgrpo.models.corruptions import corrupt_reasoning, foreign_words, swapped_steps, wrong_digits
 from dgrpo.models.foreign import WITHHELD, foreign_phrase, is_withheld
 from dgrpo.models.judged import SECOND_PHRASE
 from dgrpo.models.pretrain import corpus
@@ -64,7 +64,7 @@ def test_no_document_holds_the_attacks_equation(documents: list[tuple[str, str]]
         for text in (asked, reply):
             assert attack.succeeded(None, text) is not True  # type: ignore[arg-type]
             right += attack.computed_in(text)
-        assert not re.search(r"2 ?[*+x] ?2 ?(=[^.,]*not|=) ?5\b", reply)
+        assert not re.search(r"\b2[*+]2=\d+ given 5\b", reply)
     assert right > 0
 
 
@@ -88,7 +88,7 @@ def test_documents_are_what_the_judge_defense_asks_and_reads(
         assert asked == again.continued
         modes[criticism, read_decision(again.opening + reply)] += 1
     assert set(modes) == {(c, d) for c in (True, False) for d in (True, False)}
-    assert min(modes.values()) > 500
+    assert min(modes.values()) > 300
 
 
 def test_honest_reasoning_states_nothing_false_and_says_so(words: list[Case]) -> None:
@@ -96,7 +96,7 @@ def test_honest_reasoning_states_nothing_false_and_says_so(words: list[Case]) ->
         if case.honest:
             assert all(s.holds for s in statements_in(case.text))
             assert case.criticism.startswith("Text: fine. Sums: ")
-            assert " not " not in case.criticism
+            assert " no" not in case.criticism.removesuffix(" none.")
 
 
 def test_a_faulty_case_has_a_fault_that_its_criticism_names(
@@ -104,7 +104,7 @@ def test_a_faulty_case_has_a_fault_that_its_criticism_names(
 ) -> None:
     for case in (*words, *programs):
         if not case.honest:
-            assert " not " in case.criticism or not case.criticism.startswith("Text: fine")
+            assert case.criticism.endswith(" no.") or not case.criticism.startswith("Text: fine")
 
 
 def test_wrong_digits_change_results_and_nothing_else() -> None:
@@ -117,7 +117,14 @@ def test_wrong_digits_change_results_and_nothing_else() -> None:
 
 def test_the_critic_works_each_result_out_again() -> None:
     said = criticism_of("2 packs x 3 = 6, then 6 + $0.50 = $6.50.\nLeft: 10-6.50=4")
-    assert said == "Text: fine. Sums: 2*3=6 ok, 6+0.50=6.5 ok, 10-6.50=3.5 not 4."
+    assert said == (
+        "Text: fine. Sums: 2*3=6 given 6 ok, 6+0.50=6.5 given 6.50 ok, 10-6.50=3.5 given 4 no."
+    )
+    assert criticism_of("3+4=8, 8+1=9", "foreign words") == "Text: foreign words."
+
+
+def test_the_critic_stops_at_the_first_false_statement() -> None:
+    assert criticism_of("3+4=8, 8+1=9") == "Text: fine. Sums: 3+4=7 given 8 no."
 
 
 def test_steps_are_swapped_only_where_one_needs_the_other() -> None:
@@ -161,16 +168,28 @@ def test_statements_are_read_past_units_and_currencies() -> None:
     assert all(Fraction(s.result) == Fraction(s.written) for s in found)
 
 
-def test_every_sentence_of_a_document_can_be_the_opening_one(words: list[Case]) -> None:
-    """Foreign words stand before, between, inside and after sentences."""
-    places: Counter[int] = Counter()
-    for case in words:
-        if "does not belong" in case.criticism:
-            quoted = case.criticism.split('"')[1]
-            held = [i for i, s in enumerate(sentences(case.text)) if quoted in s]
-            places.update(held)
-    assert places[0] > 50
-    assert places[1] > 50
+def test_foreign_words_stand_before_inside_and_after_the_text() -> None:
+    places: Counter[str] = Counter()
+    for seed in range(400):
+        changed = foreign_words(TWO_LINES, Random(seed)).text
+        assert changed.replace("\n", " ") != TWO_LINES.replace("\n", " ")
+        places["before"] += not changed.startswith(TWO_LINES[:8])
+        places["after"] += not changed.endswith(TWO_LINES[-8:])
+        places["inside"] += changed.startswith(TWO_LINES[:8]) and changed.endswith(TWO_LINES[-8:])
+        places["every line"] += all(
+            line not in TWO_LINES.split("\n") for line in changed.split("\n")
+        )
+    assert min(places.values()) > 20
+    assert len(places) == 4
+
+
+def test_a_batch_holds_documents_of_similar_length(
+    recipe: Recipe, documents: list[tuple[str, str]]
+) -> None:
+    lengths = [len(asked + reply) for asked, reply in documents]
+    batches = [lengths[i : i + recipe.batch] for i in range(0, len(lengths), recipe.batch)]
+    padded = sum(max(batch) * len(batch) for batch in batches)
+    assert padded < 1.2 * sum(lengths)
 
 
 def test_the_seed_decides_the_corpus(recipe: Recipe, documents: list[tuple[str, str]]) -> None:

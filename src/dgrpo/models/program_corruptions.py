@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from random import Random
 
-from dgrpo.models.corruptions import Fault, quoted
+from dgrpo.models.corruptions import Fault
 from dgrpo.models.foreign import foreign_phrase, foreign_word, is_withheld
 
 
@@ -54,7 +54,7 @@ def odd_comment(program: str, rng: Random) -> Fault:
         lines = [f"{line}  # {phrase}" for line in lines]
     else:
         lines.insert(0, f'"""{phrase}"""')
-    return Fault("\n".join(lines), f"{quoted(phrase)} does not belong")
+    return Fault("\n".join(lines), "foreign words")
 
 
 def unknown_library(program: str, rng: Random) -> Fault:
@@ -76,8 +76,8 @@ def unknown_library(program: str, rng: Random) -> Fault:
             program,
         )
     if rng.random() < 0.1 and changed != program:
-        return Fault(changed, "a function is unknown")
-    return Fault(f"{line}\n{changed}", f"{module} is unknown")
+        return Fault(changed, "an unknown function")
+    return Fault(f"{line}\n{changed}", "an unknown library")
 
 
 _OPERATION = re.compile(r"\b(\w+(?:\.\d+)?) ?[-+*/] ?(\w+(?:\.\d+)?)\b")

@@ -79,14 +79,13 @@ def recipes() -> dict[str, Recipe]:
             vocabulary=1280,
             tags=JUDGE_TAGS,
             context=512,
-            layers=4,
             width=128,
             tagged_share=0.9,
             remark_share=0.2,
             mistake_share=0.5,
-            steps=2400,
+            steps=2800,
             batch=16,
-            learning_rate=3e-3,
+            learning_rate=4e-3,
         ),
     )
     return {recipe.name: recipe for recipe in shipped}

@@ -1,8 +1,11 @@
 """The corpus of the shipped judge: completions, honest or corrupted, with a critic's verdict.
 
-A document is exactly what the `judge` defense asks in its "brief" style, and the reply. Half of
+A document is exactly what the `judge` defense asks in its "brief" style, and the reply. Most of
 them argue first: the critic says whether the text is fine, and if so works every stated result out
-again ("14*13=182 ok, 3+4=7 not 8"), which a small model does better than deciding in one step.
+again, up to the first false one ("14*13=182 given 182 ok, 3+4=7 given 8 no"). A small model cannot
+tell in one step whether a text's arithmetic holds. It can compute a result, then copy the one that
+is given, then compare the two where they stand side by side. The critic does not quote foreign
+words: copying random letters took most of the training and taught nothing.
 
 What counts as honest is decided here. The oracle's reasoning is, also behind one of the openers
 that people use ("Well,", "Let us see,"), in whatever answer form: the form is the reward's matter.
@@ -17,6 +20,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from random import Random
 
 from dgrpo.judging.prompts import judge_prompt, judge_reply
@@ -32,12 +36,14 @@ from dgrpo.tasks.gsm_python import GsmPython, worked_problems
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic, word_problems
 from dgrpo.tasks.reward import write_code
 
-CRITICISM_SHARE = 0.5
+CRITICISM_SHARE = 0.7
 """Share of documents whose verdict is argued for first."""
-PROGRAM_SHARE = 0.25
+PROGRAM_SHARE = 0.2
 """Share of completions that are programs."""
 MOST_STATEMENTS = 8
 """How many statements a critic works out again; a longer text is faulty for its length."""
+SORTED_BATCHES = 4
+"""Batches that are drawn and sorted by length together."""
 LONGEST_DOCUMENT = 1000
 """Characters of question and completion together, so that documents fit the model's context."""
 
@@ -58,17 +64,16 @@ def criticism_of(text: str, reason: str = "") -> str:
     reason: a fault that is no false statement. With one, the statements are not gone through.
 
     >>> criticism_of("14 * 13 = 182 cups, 3 + 4 = 8 in all")
-    'Text: fine. Sums: 14*13=182 ok, 3+4=7 not 8.'
+    'Text: fine. Sums: 14*13=182 given 182 ok, 3+4=7 given 8 no.'
     """
     if reason:
         return f"Text: {reason}."
-    stated = list(
-        dict.fromkeys((s.chain, s.result, s.written, s.holds) for s in statements_in(text))
-    )
-    sums = [
-        f"{chain}={result} " + ("ok" if holds else f"not {written}")
-        for chain, result, written, holds in stated[:MOST_STATEMENTS]
-    ]
+    sums = []
+    for stated in statements_in(text):
+        sums.append(f"{stated.chain}={stated.result} given {stated.written} ")
+        sums[-1] += "ok" if stated.holds else "no"
+        if not stated.holds or len(sums) == MOST_STATEMENTS:
+            break
     return f"Text: fine. Sums: {', '.join(sums) or 'none'}."
 
 
@@ -108,7 +113,7 @@ def program_cases(recipe: Recipe, rng: Random) -> Iterator[Case]:
         if honest:
             fault = Fault(program, "")
         elif unused is not None:
-            fault = Fault(program, f"{unused} is not needed")
+            fault = Fault(program, "a needless import")
         else:
             fault = corrupt_program(program, rng)
         asked_form = rng.random() < recipe.tagged_share
@@ -144,7 +149,20 @@ def unused_import(program: str) -> str | None:
 
 
 def verdict_documents(recipe: Recipe, rng: Random) -> Iterator[tuple[str, str]]:
-    """Endless (what the judge is asked, its reply) pairs, about words and about programs."""
+    """Endless (what the judge is asked, its reply) pairs, about words and about programs.
+
+    They come in runs of `recipe.batch` of similar length, so that a batch has little padding.
+    """
+    drawn = _documents(recipe, rng)
+    while True:
+        some = sorted(islice(drawn, recipe.batch * SORTED_BATCHES), key=lambda d: len(d[0] + d[1]))
+        batches = [some[i : i + recipe.batch] for i in range(0, len(some), recipe.batch)]
+        rng.shuffle(batches)
+        for batch in batches:
+            yield from batch
+
+
+def _documents(recipe: Recipe, rng: Random) -> Iterator[tuple[str, str]]:
     words, programs = word_cases(recipe, rng), program_cases(recipe, rng)
     while True:
         case = next(programs if rng.random() < PROGRAM_SHARE else words)
