@@ -17,14 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from dgrpo.defenses.judge import SHIPPED_JUDGE, Judge
 from dgrpo.judging.bench import Question
 from dgrpo.judging.local import LocalJudge
 from dgrpo.judging.verdicts import verdict_of
 from dgrpo.measurement.intervals import wilson
 from dgrpo.models.judged import Kind, kinds
+from dgrpo.models.pretrain import one_thread
 from dgrpo.models.recipe import Recipe
 from dgrpo.policy.model import SHIPPED, LanguageModel, ModelSettings, load_model
 from dgrpo.policy.sampling import Sampling
@@ -70,16 +69,20 @@ PAPER = {
 
 
 def measure_judge(recipe: Recipe, folder: Path, samples: int = COMPLETIONS) -> dict[str, Any]:
-    """Judge at most `samples` completions of each kind; shares with 95 % Wilson intervals."""
+    """Judge at most `samples` completions of each kind; shares with 95 % Wilson intervals.
+
+    Times are a core's own (process time on one thread), whatever else the machine does.
+    """
     model = load_model(ModelSettings(name=str(folder.resolve())))
     judged, spent = 0, dict.fromkeys(MODES, 0.0)
     acceptance = {}
     for kind in kinds(min(samples, COMPLETIONS)):
         modes = {}
         for name, mode in MODES.items():
-            started = time.perf_counter()
-            modes[name] = _share(accepted(mode.judge(model), kind), len(kind.pairs))
-            spent[name] += time.perf_counter() - started
+            with one_thread():
+                started = time.process_time()
+                modes[name] = _share(accepted(mode.judge(model), kind), len(kind.pairs))
+                spent[name] += time.process_time() - started
         judged += len(kind.pairs)
         acceptance[kind.name] = {
             "title": kind.title,
@@ -93,10 +96,9 @@ def measure_judge(recipe: Recipe, folder: Path, samples: int = COMPLETIONS) -> d
         "megabytes": round(sum(f.stat().st_size for f in folder.iterdir()) / 1e6, 2),
         "weights_digest": model.weights_digest(),
         "acceptance": acceptance,
-        "milliseconds_per_completion": {
+        "core_milliseconds_per_completion": {
             name: round(1000 * seconds / judged, 2) for name, seconds in spent.items()
         },
-        "threads": torch.get_num_threads(),
         "recipe": recipe.model_dump(mode="json"),
     }
 

@@ -108,6 +108,10 @@ def make_model(
     with one_thread():
         pretrain(recipe, out, report)
     card = write_card(recipe, out, card_samples)
+    if recipe.corpus == "verdicts":
+        from dgrpo.models.judge_card import judge_table
+
+        report(judge_table(card))
     for name, figures in card.items():
         if isinstance(figures, dict) and "share" in figures:
             low, high = 100 * figures["low"], 100 * figures["high"]
