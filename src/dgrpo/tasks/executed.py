@@ -42,7 +42,8 @@ class ProgramTask(LoadedTask):
     def with_libraries(self, libraries: Sequence[Library]) -> ProgramTask:
         """The same task, whose sandbox offers `libraries` too.
 
-        Raises DgrpoError when two different ones have one name.
+        Raises DgrpoError when two different ones have one name, SandboxUnavailable when the
+        sandbox cannot be started here or cannot offer them: before a model is loaded.
         """
         merged = {library.name: library for library in self.libraries}
         for library in libraries:
@@ -51,6 +52,7 @@ class ProgramTask(LoadedTask):
                     f"two different libraries are called {library.name!r}",
                     remedy="rename one: task.libraries, or the library of an attack",
                 )
+        shared_sandbox(self.sandbox).require(tuple(merged.values()))
         return replace(self, libraries=tuple(merged.values()))
 
     def outcomes(self, programs: Sequence[str]) -> list[Outcome]:
