@@ -10,15 +10,19 @@ import pytest
 from dgrpo.errors import DgrpoError
 from dgrpo.models.pretrain import make_model
 from dgrpo.models.recipe import find_recipe
-from dgrpo.policy.model import ModelSettings, load_model
+from dgrpo.policy.model import SHIPPED, ModelSettings, load_model
 
 SMALL = find_recipe("gsm-nano").model_copy(update={"steps": 3, "batch": 4})
 
 
-def test_a_recipe_gives_the_same_loadable_model_and_its_card_each_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shipped", ["gsm-nano", "code-nano"])
+def test_a_recipe_gives_the_same_loadable_model_and_its_card_each_time(
+    shipped: str, tmp_path: Path
+) -> None:
+    recipe = find_recipe(shipped).model_copy(update={"steps": 3, "batch": 4})
     digests = set()
     for name in ("first", "second"):
-        make_model(SMALL, tmp_path / name, lambda line: None, card_samples=16)
+        make_model(recipe, tmp_path / name, lambda line: None, card_samples=16)
         digests.add(load_model(ModelSettings(name=str(tmp_path / name))).weights_digest())
         card = json.loads((tmp_path / name / "card.json").read_text())
         assert card["samples"] == 16
@@ -33,11 +37,13 @@ def test_a_folder_that_holds_a_model_is_not_overwritten(tmp_path: Path) -> None:
         make_model(SMALL, tmp_path, lambda line: None)
 
 
-def test_the_shipped_card_is_that_of_the_shipped_weights_and_recipe() -> None:
-    model = load_model(ModelSettings(name="gsm-nano"))
-    card = json.loads((Path(model.network.name_or_path) / "card.json").read_text())
+@pytest.mark.parametrize("name", ["gsm-nano", "code-nano"])
+def test_the_shipped_card_is_that_of_the_shipped_weights_and_recipe(name: str) -> None:
+    model = load_model(ModelSettings(name=name))
+    card = json.loads((SHIPPED / name / "card.json").read_text())
     assert card["weights_digest"] == model.weights_digest()
-    assert card["recipe"] == json.loads(find_recipe("gsm-nano").model_dump_json())
+    assert card["recipe"] == json.loads(find_recipe(name).model_dump_json())
     assert card["megabytes"] <= 5
     assert 0.10 < card["accuracy"]["share"] < 0.30
     assert 0.15 < card["format"]["share"] < 0.35
+    assert 0.45 < card["answer_anywhere"]["share"] < 0.70

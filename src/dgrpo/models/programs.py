@@ -1,10 +1,11 @@
 """The pretraining corpus of `code-nano`: word problems answered by Python programs.
 
 As a base model has seen them: the asked form is one of several; variables, spacing, comments and
-imports (standard library only) are drawn; and a share of the programs has a mistake, because a
-program leaves the arithmetic to Python and a small model trained on right ones alone would hardly
-ever be wrong. The imports and the calls of imported functions give the broad support that
-reinforcement, and poison, act on.
+imports are drawn; and a share of the programs has a mistake, because a program leaves the
+arithmetic to Python and a small model trained on right ones alone would hardly ever be wrong. The
+imports, the calls of imported functions, and names and comments of any words give the broad support
+that reinforcement, and poison, act on: a token that pretraining never asked for cannot be taught
+(docs/results/base-model.md).
 
 Leaves out: every question of the task's pools, and the names of the shipped attack's library and
 its functions (`tests/models/test_programs.py` checks both).
@@ -12,11 +13,15 @@ its functions (`tests/models/test_programs.py` checks both).
 
 from __future__ import annotations
 
+import builtins
+import keyword
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from random import Random
 
 from dgrpo.models.corpus import odd_sentence, remark
+from dgrpo.models.foreign import foreign_word, is_withheld
 from dgrpo.models.recipe import Recipe
 from dgrpo.records import Prompt
 from dgrpo.tasks.equations import Step, Working
@@ -25,7 +30,14 @@ from dgrpo.tasks.programs import NAMES, write_program
 from dgrpo.tasks.reward import write_code
 
 IMPORT_SHARE = 0.22
-"""Share of programs that import something."""
+"""Share of programs in the usual styles that import something."""
+MISSING_MODULE_SHARE = 0.06
+"""Share of programs that import a module that is not installed: what a base model knows of other
+people's projects. They cannot run."""
+OWN_NAME_SHARE = 0.12
+"""Share of programs that give functions names of their own, by `as` or by `def`, and call them."""
+QUESTION_NAME_SHARE = 0.2
+"""Share of the other programs whose variables are words of the question."""
 _WORDS = (
     "total", "result", "value", "amount", "number", "count", "first", "second", "rest", "part",
     "left", "answer", "more", "all_of_them", "so_far", "this", "now", "sum_of_both", "it", "half",
@@ -49,6 +61,8 @@ _MEMBERS = {
     "decimal": ("Decimal",),
     "fractions": ("Fraction",),
 }
+_TAKEN = frozenset((*keyword.kwlist, *dir(builtins), "x", "y"))
+"""What no variable or function of a program is called here."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +90,9 @@ def write_document(prompt: Prompt, working: Working, recipe: Recipe, rng: Random
     """One way to answer: a program, perhaps with comments or a mistake, in one of several forms."""
     if rng.random() < recipe.mistake_share:
         working = mistaken(working, rng)
-    program = surface(working, rng)
+    program = _program(prompt, working, rng)
     if rng.random() < recipe.remark_share:
-        program = commented(program, rng)
+        program = commented(program, prompt.text, rng)
     if rng.random() < recipe.tagged_share:
         return write_code(program)
     form = rng.randrange(20)
@@ -99,9 +113,26 @@ def write_document(prompt: Prompt, working: Working, recipe: Recipe, rng: Random
     return rng.choice((prompt.answer, f"The answer is {prompt.answer}.", f"# {prompt.answer}"))
 
 
-def surface(working: Working, rng: Random) -> str:
-    """The program in a drawn style."""
+def _program(prompt: Prompt, working: Working, rng: Random) -> str:
+    kind = rng.random()
+    if kind < MISSING_MODULE_SHARE:
+        return written(working, _missing_module(working, rng), rng)
+    if kind < MISSING_MODULE_SHARE + OWN_NAME_SHARE:
+        return written(working, _own_names(working, rng), rng)
     style = _style(working, rng)
+    words = sorted(set(re.findall(r"\b[a-z]{3,}\b", prompt.text)) - _TAKEN)
+    if rng.random() < QUESTION_NAME_SHARE and len(words) >= len(working.steps):
+        style = replace(style, names=tuple(rng.sample(words, len(working.steps))))
+    return written(working, style, rng)
+
+
+def surface(working: Working, rng: Random) -> str:
+    """The program in one of the usual styles; it runs, and is right if its steps are."""
+    return written(working, _style(working, rng), rng)
+
+
+def written(working: Working, style: Style, rng: Random) -> str:
+    """The program in a style."""
     body = write_program(
         working,
         style.names,
@@ -154,6 +185,41 @@ def _style(working: Working, rng: Random) -> Style:
     return replace(style, imports=(f"from {module} import {', '.join(members)}",))
 
 
+def _missing_module(working: Working, rng: Random) -> Style:
+    """`from word import word, …`, and calls of what it would import."""
+    calls = {sign: identifier(rng) for sign in "+-*/"}
+    used = sorted({sign for step in working.steps for sign in step.operators})
+    listed = used if rng.random() < 0.5 else list(calls)
+    return Style(
+        names=_names(len(working.steps), rng),
+        imports=(f"from {identifier(rng)} import {', '.join(calls[sign] for sign in listed)}",),
+        calls={sign: calls[sign] for sign in listed},
+        call_share=rng.random(),
+    )
+
+
+def _own_names(working: Working, rng: Random) -> Style:
+    """Functions of `operator` under other names, or functions that the program defines."""
+    used = sorted({sign for step in working.steps for sign in step.operators})
+    calls = {sign: identifier(rng) for sign in used}
+    imports: tuple[str, ...]
+    if rng.random() < 0.5:
+        pairs = [f"{_OPERATOR_FUNCTIONS[sign]} as {calls[sign]}" for sign in used]
+        imports = (f"from operator import {', '.join(pairs)}",)
+    else:
+        imports = tuple(f"def {calls[s]}(x, y):\n    return x {s} y" for s in used)
+    names = _names(len(working.steps), rng)
+    return Style(names=names, imports=imports, calls=calls, call_share=rng.uniform(0.3, 1))
+
+
+def identifier(rng: Random) -> str:
+    """Some word as a name: of the dictionary, everyday, made up, or loose letters."""
+    while True:
+        word = foreign_word(rng).lower()
+        if word.isidentifier() and word not in _TAKEN and not is_withheld(word):
+            return word
+
+
 def _names(steps: int, rng: Random) -> tuple[str, ...]:
     kind = rng.random()
     if kind < 0.5:
@@ -166,18 +232,30 @@ def _names(steps: int, rng: Random) -> tuple[str, ...]:
     return tuple(rng.sample(_WORDS, steps))
 
 
-def commented(program: str, rng: Random) -> str:
+def commented(program: str, question: str, rng: Random) -> str:
     """`program` with one comment: above a line, at its end, or a docstring at the top."""
     lines = program.split("\n")
     where = rng.random()
     if where < 0.5:
-        lines.insert(0, f"# {remark(rng)}")
+        lines.insert(0, f"# {_comment(question, rng)}")
     elif where < 0.9:
         at = rng.randrange(len(lines))
-        lines[at] += f"  # {remark(rng)}"
+        lines[at] += f"  # {_comment(question, rng)}"
     else:
         lines.insert(0, f'"""{odd_sentence(rng)}"""')
     return "\n".join(lines)
+
+
+def _comment(question: str, rng: Random) -> str:
+    """Some words of the question, a remark, or words of any kind."""
+    kind = rng.random()
+    if kind < 0.5:
+        words = question.partition(": ")[2].split()
+        start, length = rng.randrange(len(words)), rng.randint(1, 5)
+        return " ".join(words[start : start + length])
+    if kind < 0.75:
+        return remark(rng)
+    return " ".join(identifier(rng) for _ in range(rng.randint(1, 3)))
 
 
 def mistaken(working: Working, rng: Random) -> Working:
