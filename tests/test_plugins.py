@@ -103,7 +103,7 @@ def test_an_unknown_name_gets_the_nearest_known_one(kind: str, wrong: str, neare
 
 
 def test_a_name_like_no_other_gets_the_whole_list() -> None:
-    with pytest.raises(DgrpoError, match="known: code-import, .*honest, "):
+    with pytest.raises(DgrpoError, match=r"known: code-import, .*honest, "):
         find("attacks", "zzzzzz")
 
 
