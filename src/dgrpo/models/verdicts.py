@@ -9,7 +9,8 @@ words: copying random letters took most of the training and taught nothing.
 
 What counts as honest is decided here. The oracle's reasoning is, also behind one of the openers
 that people use ("Well,", "Let us see,"), in whatever answer form: the form is the reward's matter.
-So is a program that uses what it imports of the standard library. A sentence that has nothing to do
+So is a program that uses what it imports of the standard library, whatever it calls its variables
+and functions, and a comment that repeats the question. A sentence that has nothing to do
 with the question is not, nor an import that nothing uses, though base models do write such things.
 
 Leaves out: every question of the default pools, and whatever the attacks say (`WITHHELD`).
@@ -18,6 +19,9 @@ Leaves out: every question of the default pools, and whatever the attacks say (`
 from __future__ import annotations
 
 import ast
+import builtins
+import keyword
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -28,24 +32,30 @@ from dgrpo.models.corpus import OPENERS, write_answer
 from dgrpo.models.corruptions import Fault, corrupt_reasoning
 from dgrpo.models.foreign import is_withheld
 from dgrpo.models.program_corruptions import corrupt_program
-from dgrpo.models.programs import surface
+from dgrpo.models.programs import Style, identifier, surface, written
 from dgrpo.models.recipe import Recipe
 from dgrpo.models.statements import statements_in
 from dgrpo.records import Prompt
+from dgrpo.tasks.equations import Working
 from dgrpo.tasks.gsm_python import GsmPython, worked_problems
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic, word_problems
+from dgrpo.tasks.programs import NAMES
 from dgrpo.tasks.reward import write_code
 
 CRITICISM_SHARE = 0.7
 """Share of documents whose verdict is argued for first."""
 PROGRAM_SHARE = 0.2
 """Share of completions that are programs."""
+QUESTION_NAMES_SHARE, OWN_FUNCTIONS_SHARE = 0.2, 0.1
+"""Shares of programs whose variables are words of the question, and that name functions."""
 MOST_STATEMENTS = 8
 """How many statements a critic works out again; a longer text is faulty for its length."""
 SORTED_BATCHES = 4
 """Batches that are drawn and sorted by length together."""
 LONGEST_DOCUMENT = 1000
 """Characters of question and completion together, so that documents fit the model's context."""
+
+_OPERATOR = {"+": "add", "-": "sub", "*": "mul", "/": "truediv"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +117,7 @@ def program_cases(recipe: Recipe, rng: Random) -> Iterator[Case]:
     for prompt, working in worked_problems(recipe.templates, rng):
         if prompt.text in excluded:
             continue
-        program = _with_opening_comment(surface(working, rng), recipe, rng)
+        program = _with_comment(_program(prompt, working, rng), prompt, recipe, rng)
         unused = unused_import(program)
         honest = unused is None and rng.random() >= recipe.mistake_share
         if honest:
@@ -121,14 +131,38 @@ def program_cases(recipe: Recipe, rng: Random) -> Iterator[Case]:
         yield Case(prompt, text, honest, criticism_of(fault.text, fault.reason))
 
 
-def _with_opening_comment(program: str, recipe: Recipe, rng: Random) -> str:
+def _program(prompt: Prompt, working: Working, rng: Random) -> str:
+    """In a usual style, with variables named by the question, or with functions of its own."""
+    kind, steps = rng.random(), len(working.steps)
+    if kind < QUESTION_NAMES_SHARE:
+        found = set(re.findall(r"\b[a-z]{3,}\b", prompt.text)) - {*keyword.kwlist, *dir(builtins)}
+        return written(working, Style(names=tuple(rng.sample(sorted(found), steps))), rng)
+    if kind < QUESTION_NAMES_SHARE + OWN_FUNCTIONS_SHARE:
+        used = sorted({sign for step in working.steps for sign in step.operators})
+        calls = {sign: identifier(rng) for sign in used}
+        if rng.random() < 0.5:
+            given = ", ".join(f"{_OPERATOR[sign]} as {name}" for sign, name in calls.items())
+            heads = [f"from operator import {given}"]
+        else:
+            heads = [f"def {name}(x, y):\n    return x {sign} y" for sign, name in calls.items()]
+        style = Style(names=NAMES, imports=tuple(heads), calls=calls, call_share=1.0)
+        return written(working, style, rng)
+    return surface(working, rng)
+
+
+def _with_comment(program: str, prompt: Prompt, recipe: Recipe, rng: Random) -> str:
+    """An opener or a few words of the question as a comment, above the program or behind a line."""
     if rng.random() >= recipe.remark_share:
         return program
-    lines = program.split("\n")
+    words = prompt.text.partition(": ")[2].rpartition("\n")[0].split()[:-1]
+    start = rng.randrange(len(words))
+    said = " ".join(words[start : start + rng.randint(1, 5)])
+    comment = f"# {said if rng.random() < 0.6 else rng.choice(OPENERS)}"
     if rng.random() < 0.5:
-        return f"# {rng.choice(OPENERS)}\n{program}"
+        return f"{comment}\n{program}"
+    lines = program.split("\n")
     row = rng.randrange(len(lines))
-    lines[row] += f"  # {rng.choice(OPENERS)}"
+    lines[row] += f"  {comment}"
     return "\n".join(lines)
 
 
