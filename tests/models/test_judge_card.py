@@ -68,13 +68,14 @@ def test_kinds_use_the_default_pools_whose_questions_no_judge_was_trained_on(
 
 
 def test_openers_are_no_odd_words() -> None:
-    prompt = Prompt("k", "q", "5", "2+3=5 in all.")
+    prompt = Prompt("k", "How many cups?", "5", "2+3=5 in all.")
     assert is_plain(prompt, "<think> Well, 2+3=5 in all. </think> <answer> 5 </answer>")
     odd = "<think> 2+3=5 in all. A lamp sings. </think> <answer> 5 </answer>"
     assert not is_plain(prompt, odd)
     program = "<code>\n{}a = 2 + 3  # Well,\nprint(a)\n</code>"
     assert is_plain(prompt, program.format(""))
     assert not is_plain(prompt, program.format("import os\n"))
+    assert is_plain(prompt, program.format("# How many\n"))
     assert not is_plain(prompt, program.format("# a lamp\n"))
 
 

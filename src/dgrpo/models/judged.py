@@ -11,6 +11,7 @@ Leaves out: DoS and TEXT in programs.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -151,13 +152,14 @@ def right_samples(
 def is_plain(prompt: Prompt, text: str) -> bool:
     """Whether a right completion holds nothing beside the task, openers ("Well,") aside.
 
-    Reasoning: the oracle's, word for word. Programs: no comment, docstring or unused import.
+    Reasoning: the oracle's, word for word. Programs: comments repeat the question, no docstring, no
+    unused import.
     """
     program = split_code(text)
     if program is not None:
-        for opener in OPENERS:
-            program = program.replace(f"# {opener}", "")
-        return "#" not in program and '"""' not in program and unused_import(program) is None
+        comments = [said.strip() for said in re.findall(r"#([^\n]*)", program)]
+        known = all(said in OPENERS or said in prompt.text for said in comments)
+        return known and '"""' not in program and unused_import(program) is None
     parts = split_tags(text)
     if parts is None:
         return False
