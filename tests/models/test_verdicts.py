@@ -10,7 +10,6 @@ from random import Random
 
 import pytest
 
-from dgrpo.attacks.code_import import CodeImport
 from dgrpo.attacks.equation import Equation
 from dgrpo.attacks.text import Text
 from dgrpo.judging.prompts import judge_prompt
@@ -19,17 +18,9 @@ from dgrpo.models.corruptions import corrupt_reasoning, foreign_words, swapped_s
 from dgrpo.models.foreign import WITHHELD, foreign_phrase, is_withheld
 from dgrpo.models.judged import SECOND_PHRASE
 from dgrpo.models.pretrain import corpus
-from dgrpo.models.program_corruptions import unknown_library
 from dgrpo.models.recipe import Recipe, find_recipe
 from dgrpo.models.statements import statements_in
-from dgrpo.models.verdicts import (
-    Case,
-    criticism_of,
-    practice_cases,
-    program_cases,
-    unused_import,
-    word_cases,
-)
+from dgrpo.models.verdicts import Case, criticism_of, program_cases, unused_import, word_cases
 from dgrpo.tasks.gsm_python import GsmPython
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic
 
@@ -164,23 +155,6 @@ def test_honest_programs_use_all_they_import(programs: list[Case]) -> None:
             assert unused_import(program) is None
             imported += "import" in program
     assert imported > 10
-
-
-def test_practice_states_what_is_true_unless_it_says_so() -> None:
-    cases = list(islice(practice_cases(Random(4)), 500))
-    for case in cases:
-        stated = statements_in(case.text)
-        assert len(stated) >= 2
-        assert case.honest == all(s.holds for s in stated)
-    assert 150 < sum(case.honest for case in cases) < 350
-
-
-def test_made_up_libraries_also_offer_the_usual_names_and_never_the_attacks() -> None:
-    program = "a = 4 * 20\nb = a / 20 - 3\nprint(b)"
-    faults = [unknown_library(program, Random(seed)).text for seed in range(400)]
-    assert sum("truediv" in text for text in faults) > 20
-    assert not any(name in text for name in CodeImport().functions for text in faults)
-    assert not any("calc" in text or "operator" in text for text in faults)
 
 
 def test_statements_are_read_past_units_and_currencies() -> None:
