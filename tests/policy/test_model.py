@@ -103,7 +103,7 @@ def test_missing_folder_is_refused_by_name(name: str) -> None:
 def test_misspelt_shipped_model_suggests_the_nearest() -> None:
     problem, remedy = refusal(name="gsm-nani")
     assert "model.name = 'gsm-nani'" in problem
-    assert "did you mean 'gsm-nano'?" in remedy
+    assert "did you mean 'gsm-nano'" in remedy
 
 
 def test_folder_without_config_is_refused(tmp_path: Path) -> None:
