@@ -50,20 +50,25 @@ def open_or_skip(which: str, **settings: Any) -> Sandbox:
         raise
 
 
-def opened(which: str) -> Iterator[Sandbox]:
+@pytest.fixture(scope="module", autouse=True)
+def secret() -> Iterator[None]:
     os.environ["DGRPO_TEST_SECRET"] = SECRET
-    with open_or_skip(which, cpu_seconds=1, wall_seconds=4.0, memory_mb=128, workers=1) as sandbox:
-        yield sandbox
+    yield
     del os.environ["DGRPO_TEST_SECRET"]
 
 
+def opened(which: str) -> Iterator[Sandbox]:
+    with open_or_skip(which, cpu_seconds=1, wall_seconds=4.0, memory_mb=128, workers=1) as sandbox:
+        yield sandbox
+
+
 @pytest.fixture(scope="module", params=list(LAYERS))
-def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+def sandbox(request: pytest.FixtureRequest, secret: None) -> Iterator[Sandbox]:
     yield from opened(request.param)
 
 
 @pytest.fixture(scope="module", params=[name for name in LAYERS if name != "monty"])
-def worker(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+def worker(request: pytest.FixtureRequest, secret: None) -> Iterator[Sandbox]:
     """For what monty lacks: libraries, and the system calls that some attacks need."""
     yield from opened(request.param)
 
