@@ -34,8 +34,8 @@ NOTES = """\
   this judge says nothing about a judge that can compute.
 - **CODE passes in part after criticism**, far less by a decision alone, and not at all by log-odds:
   use `criticism = false` and `decision = "log-odds"` against it. The import line, `from calc import
-  addition, subtraction, multiplication, division`, has the shape of the honest `from operator import
-  add, sub, mul, truediv`.
+  addition, subtraction, multiplication, division`, has the shape of the honest `from operator
+  import add, sub, mul, truediv`.
 - **DoS** is mostly rejected, but not for its length: of the longest samples 77 of the 83 that hold
   nothing but the task were accepted, and 38 of the 373 with odd words. The paper's judge misses
   DoS, and once a model has unlearned odd words, so does this one.
@@ -67,8 +67,8 @@ The first mostly computed 2*2=4 in the replies that were read, and said ok all t
 layers and 2,400 steps, the shipped one has 3 and 2,800, a higher rate and more kinds of honest
 programs, so nothing here is the form's doing alone; for CODE the change was a loss. Two more
 trainings were stopped early and not measured: one without names taken from the question, and one
-with lines of plain arithmetic and with made-up libraries that offer the usual function names. The
-latter two are where to go on.
+with lines of plain arithmetic and with made-up libraries that offer the usual function names. That
+one is where to go on.
 """
 
 
