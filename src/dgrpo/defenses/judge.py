@@ -11,6 +11,7 @@ model's own words: those are true and relevant (DoS).
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -174,6 +175,7 @@ class JudgeAtWork(Running):
 
     async def check(self, received: Sequence[Received], node: Receiver) -> list[Verdict]:
         """One verdict per completion; equal completions of a prompt are judged once."""
+        await asyncio.sleep(0)  # nodes of a simulation all leave the exchange first: fair clocks
         opinions = await self._bench.opinions(
             [Question(one.prompt.key, one.prompt.text, one.text) for one in received]
         )
