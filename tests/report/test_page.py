@@ -5,34 +5,17 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from tests.report.run_folders import HOSTILE, round_line, settings, write_run
+from tests.report.tags import Tags
 
 from dgrpo.errors import DgrpoError
 from dgrpo.report.groups import group_runs
 from dgrpo.report.page import inline_json, render_page, write_report
 from dgrpo.report.settings import settings_text
 from dgrpo.runs.reader import find_runs
-
-
-class Tags(HTMLParser):
-    """Collects the tags and attributes of a page, as a browser would see them."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Remember the tag."""
-        self.found.append((tag, dict(attrs)))
-
-    def named(self, name: str) -> list[dict[str, str | None]]:
-        """The attributes of every such tag."""
-        return [attributes for tag, attributes in self.found if tag == name]
 
 
 def render(folder: Path) -> str:

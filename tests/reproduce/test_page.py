@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
+from tests.report.tags import Tags
 from tests.reproduce.finished_runs import experiment, write_file, write_finished
 
 from dgrpo.experiment import Experiment
@@ -22,19 +22,6 @@ from dgrpo.runs.reader import Run, read_run
 HOSTILE = "</script><img src=x onerror=alert(1)> | \u202e [red]"
 LOGIT = [{"name": "top-k", "label": HOSTILE}]
 ADVANTAGES = {"advantage_by_label": {"honest": -0.4, "poisoned": 1.2}}
-
-
-class Tags(HTMLParser):
-    """Every tag with its attributes."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Remember the tag."""
-        self.found.append((tag, dict(attrs)))
 
 
 def runs_of(folder: Path, of: Experiment, seeds: int = 2, **changes: object) -> dict[int, Run]:
