@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from random import Random
 from typing import Protocol
 
@@ -180,15 +181,9 @@ class Node:
         settings = self.experiment.evaluation
         at_an_end = updates in (0, self.experiment.rounds)
         count = settings.final_samples if at_an_end else settings.samples
-        measures = {attack.name: attack for attack in self.experiment.measure}
-        wanted = {"": self.task.held_out} | {
-            name: own
-            for name, attack in measures.items()
-            if (own := attack.measured_on(self.task.held_out)) != self.task.held_out
-        }
         asked = {
             name: [(pool[i % len(pool)], i // len(pool)) for i in range(count)] if pool else []
-            for name, pool in wanted.items()
+            for name, pool in self._held_out_pools.items()
         }
         drawn = await self.policy.generate(
             [
@@ -204,10 +199,17 @@ class Node:
             self.task,
             [prompt for prompt, _ in everyday],
             [completion for _, completion in everyday],
-            measures,
+            {attack.name: attack for attack in self.experiment.measure},
             settings.examples,
             {name: [(p, text) for p, (text, _) in pairs] for name, pairs in answered.items()},
         )
+
+    @cached_property
+    def _held_out_pools(self) -> dict[str, Sequence[Prompt]]:
+        """The held-out prompts, under "", and by measure those of attacks that need a kind."""
+        everyday = self.task.held_out
+        own = {attack.name: attack.measured_on(everyday) for attack in self.experiment.measure}
+        return {"": everyday, **{name: pool for name, pool in own.items() if pool != everyday}}
 
     def _prompts(self, round_index: int) -> list[Prompt]:
         if self.topology == "horizontal":
