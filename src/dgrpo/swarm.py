@@ -113,7 +113,7 @@ class Swarm:
         """
         self.experiment = experiment
         self.task = (task or experiment.task.load()).with_libraries(experiment.libraries())
-        _check_pool(experiment, self.task)
+        check_start(experiment, self.task)
         self.learners: list[Learner] = []
         self.replica_of: list[int] = []
         self.origin: list[int] = []
@@ -276,7 +276,8 @@ class Swarm:
         return node
 
 
-def _check_pool(experiment: Experiment, task: LoadedTask) -> None:
+def check_start(experiment: Experiment, task: LoadedTask) -> None:
+    """Raise DgrpoError where the task cannot serve the experiment; before models are loaded."""
     if experiment.prompts_per_round > len(task.train):
         raise DgrpoError(
             f"prompts_per_round = {experiment.prompts_per_round}: the training pool of "
@@ -285,3 +286,5 @@ def _check_pool(experiment: Experiment, task: LoadedTask) -> None:
         )
     if not task.held_out:
         raise DgrpoError(f"task {task.name} has no held-out prompts", remedy="set task.held_out")
+    for attack in experiment.attack:
+        attack.check(task, experiment.topology, experiment.group_size)

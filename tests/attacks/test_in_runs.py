@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from dgrpo.errors import DgrpoError
 from dgrpo.experiment import experiment_from
 from dgrpo.runs.reader import find_runs
 from dgrpo.runs.running import run_experiment
@@ -66,20 +67,30 @@ def test_the_rates_of_equation_are_in_every_line_and_in_the_summary(tmp_path: Pa
 
 
 @pytest.mark.parametrize("topology", ["horizontal", "vertical"])
-def test_where_nothing_computes_it_the_run_goes_on_and_says_so(
+def test_where_nothing_computes_it_a_measure_says_so_and_an_attack_is_refused(
     tmp_path: Path, topology: str
 ) -> None:
-    summary = run(
-        tmp_path / "run",
-        topology=topology,
-        measure=["equation"],
-        attack={"name": "equation", "left": 97, "right": 89, "wrong": 1},
-    )
+    never = {"name": "equation", "left": 97, "right": 89, "wrong": 1}
+    summary = run(tmp_path / "run", topology=topology, measure=[never], attack={"name": "silent"})
     for name in RATES:
         assert {rate for _, rate in summary["metrics"][name]["by_round"]} == {None}
-    assert summary["screening"]["poisoned"] == 0
-    assert summary["violations"] == {}
     assert summary["accuracy"]["end"] is not None
+    with pytest.raises(DgrpoError, match=r"none of the 40 training prompts .* 97\+89 or 97\*89"):
+        run(tmp_path / "refused", topology=topology, attack=never)
+
+
+def test_an_attack_that_would_send_decoys_only_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DgrpoError, match=r"poisoned_share = 0\.1 of group_size = 4 "):
+        run(tmp_path / "run", attack={"name": "text", "poisoned_share": 0.1})
+    sent = run(tmp_path / "run", attack={"name": "text", "poisoned_share": 0.25})
+    assert sent["screening"]["poisoned"] > 0
+
+
+def test_a_phrase_is_not_put_into_programs(tmp_path: Path) -> None:
+    task = {"name": "gsm-python", "train": 8, "held_out": 8}
+    with pytest.raises(DgrpoError, match="completions of task gsm-python are programs"):
+        run(tmp_path / "run", task=task, model="code-nano", attack={"name": "text"})
+    assert not (tmp_path / "run" / "seed-0" / "rounds.jsonl").exists()
 
 
 @pytest.mark.parametrize("oracle", ["dataset", "majority-vote"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,11 @@ def write_finished(
     rounds: int | None = None,
     resolved: dict[str, Any] | None = None,
     digest: str = "",
+    header: Mapping[str, Any] | None = None,
     **line_changes: Any,
 ) -> Path:
-    """One finished seed. resolved, digest: what experiment.json is to say instead."""
+    """One finished seed. resolved, digest: what experiment.json is to say instead; header: what
+    else it says."""
     place = folder / of.name / f"seed-{seed}"
     place.mkdir(parents=True)
     last = of.rounds if rounds is None else rounds
@@ -79,13 +82,14 @@ def write_finished(
         line["completion_tokens"] = tokens if number == last else 40.0
         after = line_changes if number else {}
         lines.append({**line, "answer_anywhere": accuracy, **after})
-    header = {
+    described = {
         "schema": 1,
         "experiment": resolved or {**of.resolved(), "rounds": last},
         "digest": digest or of.digest,
         "seed": seed,
+        **(header or {}),
     }
-    (place / "experiment.json").write_text(json.dumps(header), encoding="utf-8")
+    (place / "experiment.json").write_text(json.dumps(described), encoding="utf-8")
     (place / "rounds.jsonl").write_text(
         "".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8"
     )

@@ -9,6 +9,7 @@ import pytest
 from tests.reproduce.finished_runs import experiment, write_file, write_finished
 
 from dgrpo.errors import DgrpoError
+from dgrpo.policy.model import digest_of
 from dgrpo.reproduce.matrix import Entry, find_finished, load_entries, missing, runs_of
 from dgrpo.reproduce.paper import Matrix
 
@@ -84,6 +85,16 @@ def test_a_knob_added_later_with_its_default_keeps_old_runs_valid(tmp_path: Path
 def test_another_experiment_of_that_name_does_not_count(tmp_path: Path, change: dict) -> None:
     write_finished(tmp_path, experiment(**change))
     assert seeds_of(tmp_path) == []
+
+
+def test_a_run_with_other_weights_under_the_same_name_does_not_count(tmp_path: Path) -> None:
+    judged = experiment(defense=[{"name": "judge"}])
+    model, judge = digest_of("gsm-nano"), digest_of("judge-nano")
+    for seed, (trained, judging) in enumerate([(model, judge), ("0", judge), (model, "0")]):
+        header = {"model_digests": [trained], "defense_model_digests": {"judge-nano": judging}}
+        write_finished(tmp_path, judged, seed, header=header)
+    write_finished(tmp_path, judged, 3)  # from before this was recorded
+    assert seeds_of(tmp_path, judged) == [0, 3]
 
 
 def test_name_and_claim_do_not_matter(tmp_path: Path) -> None:

@@ -16,9 +16,11 @@ import pytest
 
 from dgrpo.errors import DgrpoError
 from dgrpo.experiment import Experiment, experiment_from
-from dgrpo.runs.folder import RunFolder, writing
+from dgrpo.policy.model import digest_of
+from dgrpo.runs.folder import RunFolder, read_json, writing
 from dgrpo.runs.reader import find_runs
 from dgrpo.runs.running import run_experiment
+from dgrpo.sandbox import shared_sandbox
 
 TOML = """
 name = "tiny"
@@ -238,6 +240,20 @@ def test_a_full_disk_is_a_message_and_the_finished_rounds_stay(tmp_path: Path) -
 def test_a_read_only_folder_is_a_message(tmp_path: Path) -> None:
     with pytest.raises(DgrpoError, match="cannot be written"), writing(tmp_path):
         raise PermissionError(13, "Permission denied")
+
+
+def test_the_description_names_the_judge_and_what_programs_ran_in(tmp_path: Path) -> None:
+    settings = {
+        "model": "code-nano",
+        "task": {"name": "gsm-python", "train": 32, "held_out": 8},
+        "defense": [{"name": "judge", "criticism": False, "decision": "log-odds"}],
+    }
+    of = tiny(rounds=1, attack=(), malicious=0, measure=(), **settings)
+    for _ in range(2):  # finished, and asked for again
+        run(of, tmp_path / "run")
+        described = read_json(tmp_path / "run" / "seed-0" / "experiment.json")
+        assert described["defense_model_digests"] == {"judge-nano": digest_of("judge-nano")}
+        assert described["sandbox_layers"] == list(shared_sandbox().layers)
 
 
 def test_the_reader_reads_what_the_run_wrote(whole: Path) -> None:

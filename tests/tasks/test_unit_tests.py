@@ -303,7 +303,7 @@ def test_programs_import_the_libraries_of_the_experiment(task: UnitTestTask) -> 
     no_imports = replace(task, sandbox=SandboxSettings(engine="monty", workers=1))
     with pytest.raises(SandboxUnavailable, match="calc"):
         no_imports.with_libraries([Library("calc", "")])
-    with pytest.raises(DgrpoError, match="one name"):
+    with pytest.raises(DgrpoError, match="two different libraries"):
         with_calc.with_libraries([Library("calc", "other = 1")])
 
 

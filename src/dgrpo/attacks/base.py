@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from dgrpo.errors import DgrpoError
 from dgrpo.plugins import Plugin
 from dgrpo.records import Completion, Prompt, Sent
 from dgrpo.tasks.assignment import Slot, Topology
@@ -85,6 +86,12 @@ class Attack(Plugin):
         """
         return list(usual)
 
+    def check(self, task: LoadedTask, topology: Topology, group_size: int) -> None:
+        """Raise DgrpoError where it could do nothing on `task`; called before a model is loaded.
+
+        group_size: completions that a node owes per prompt where it answers alone (vertical).
+        """
+
     @abstractmethod
     async def poison(self, own: list[Sent], turn: Turn) -> list[Sent]:
         """What to send.
@@ -140,6 +147,15 @@ class RewardedAttack(Attack):
     votes: int = Field(16, ge=1)
     """Samples per prompt that vote on its answer; only without the dataset's oracle."""
 
+    def check(self, task: LoadedTask, topology: Topology, group_size: int) -> None:
+        """Raises DgrpoError where `poisoned_share` of a vertical group is not one completion."""
+        if topology == "vertical" and round(self.poisoned_share * group_size) == 0:
+            raise DgrpoError(
+                f"attack.poisoned_share = {self.poisoned_share} of group_size = {group_size} is "
+                "less than one completion",
+                remedy=f"use at least {1 / group_size:.2g}, or larger groups",
+            )
+
     @abstractmethod
     async def payloads(self, slots: Sequence[Slot], turn: Turn) -> list[Completion | None]:
         """A poisoned completion of full reward per slot; None where there is nothing to poison."""
@@ -167,9 +183,10 @@ class RewardedAttack(Attack):
         taken = {p.prompt_key: p for p in payloads.values() if p is not None}
         refused = {slot.prompt.key for slot in chosen} - set(taken)
         own_of = {(s.completion.prompt_key, s.completion.sample): s for s in own}
-        samples: dict[str, list[Sent]] = defaultdict(list)
+        samples: dict[str, list[Completion]] = defaultdict(list)
         for one in own:
-            samples[one.completion.prompt_key].append(one)
+            samples[one.completion.prompt_key].append(one.completion)
+        decoys: dict[str, Decoys] = {}
         sent = []
         for slot in turn.slots:
             key = slot.prompt.key
@@ -177,24 +194,25 @@ class RewardedAttack(Attack):
             if payload is not None:
                 sent.append(Sent(payload, "poisoned"))
             elif slot not in payloads and not (mine and key in refused):
-                right = self._held_for_right(slot.prompt, taken.get(key), samples[key], turn)
-                kept = samples[key] if self.decoys != "gibberish" else []
-                made = decoy(replace(slot, prompt=right), kept, turn, self.decoys == "short")
-                sent.append(Sent(made, "decoy"))
+                if key not in decoys:
+                    right = self._held_for_right(slot.prompt, taken.get(key), samples[key], turn)
+                    kept = samples[key] if self.decoys != "gibberish" else []
+                    decoys[key] = Decoys(right, kept, turn, self.decoys == "short")
+                sent.append(Sent(decoys[key].pick(slot.sample), "decoy"))
             elif mine is not None:
                 sent.append(mine)
         return sent
 
     def _held_for_right(
-        self, prompt: Prompt, payload: Completion | None, own: Sequence[Sent], turn: Turn
+        self, prompt: Prompt, payload: Completion | None, own: Sequence[Completion], turn: Turn
     ) -> Prompt:
         """The prompt as decoys go by it: after a vote, nothing of it is the dataset's."""
         if self.oracle == "dataset":
             return prompt
-        texts = [payload.text] if payload else [one.completion.text for one in own]
+        texts = [one.text for one in ([payload] if payload else own)]
         read = turn.task.read(texts)
         voted = self.believed(prompt, [one[1] if one else None for one in read])
-        words = own[0].completion.text if own else ""
+        words = own[0].text if own else ""
         return replace(prompt, answer=voted.answer if voted else "", solution=words)
 
     def believed(self, prompt: Prompt, answers: Sequence[str | None]) -> Prompt | None:
@@ -259,24 +277,34 @@ def share_of_true(judged: Sequence[bool | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def decoy(slot: Slot, own: Sequence[Sent], turn: Turn, short: bool = False) -> Completion:
-    """A completion of reward 0 for a slot.
+class Decoys:
+    """Completions of reward 0 for a prompt.
 
-    From `own`, the model's samples for the prompt: one that scores 0, or else a right one with
-    another answer, so that a decoy looks like anything the model might have said. Its
-    gradient then stays that of an ordinary wrong answer. `short` keeps to the shorter half of those
-    that score 0. Without samples: shuffled words.
+    From `own`, the model's samples for it: one that scores 0, or else a right one with another
+    answer, so that a decoy looks like anything the model might have said. Its gradient then
+    stays that of an ordinary wrong answer. `short` keeps to the shorter half of those that score 0.
+    Without samples: shuffled words.
     """
-    rng = turn.rng("decoy", slot.prompt.key, slot.sample)
-    rewards = turn.task.rewards([(slot.prompt, s.completion.text) for s in own])
-    wrong = [s.completion for s, reward in zip(own, rewards, strict=True) if reward == 0]
-    if short:
-        wrong = sorted(wrong, key=lambda one: len(one.token_ids))[: (len(wrong) + 1) // 2]
-    if wrong:  # with its ids: a text without an end would be too long once encoded with one
-        return replace(rng.choice(wrong), sample=slot.sample)
-    if own:
-        text = turn.task.spoil(slot.prompt, rng.choice(own).completion.text, rng)
-        return Completion(slot.prompt.key, slot.sample, text)
-    words = slot.prompt.solution.split()
-    rng.shuffle(words)
-    return Completion(slot.prompt.key, slot.sample, " ".join(words))
+
+    def __init__(
+        self, prompt: Prompt, own: Sequence[Completion], turn: Turn, short: bool = False
+    ) -> None:
+        self._prompt, self._own, self._turn = prompt, own, turn
+        rewards = turn.task.rewards([(prompt, one.text) for one in own])
+        self._wrong = [one for one, reward in zip(own, rewards, strict=True) if reward == 0]
+        if short:
+            self._wrong.sort(key=lambda one: len(one.token_ids))
+            self._wrong = self._wrong[: (len(self._wrong) + 1) // 2]
+
+    def pick(self, sample: int) -> Completion:
+        """The decoy to send as sample number `sample`."""
+        prompt, turn = self._prompt, self._turn
+        rng = turn.rng("decoy", prompt.key, sample)
+        if self._wrong:  # with its ids: a text without an end would be too long encoded with one
+            return replace(rng.choice(self._wrong), sample=sample)
+        if self._own:
+            text = turn.task.spoil(prompt, rng.choice(self._own).text, rng)
+            return Completion(prompt.key, sample, text)
+        words = prompt.solution.split()
+        rng.shuffle(words)
+        return Completion(prompt.key, sample, " ".join(words))

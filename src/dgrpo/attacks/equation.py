@@ -20,6 +20,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from dgrpo.attacks.base import ThinkingAttack, share_of_true
+from dgrpo.errors import DgrpoError
 from dgrpo.records import Prompt
 from dgrpo.tasks.assignment import Topology
 from dgrpo.tasks.base import LoadedTask
@@ -51,6 +52,17 @@ class Equation(ThinkingAttack):
                     f"{self.right}; give another number, or leave that operator out of operators"
                 )
         return self
+
+    def check(self, task: LoadedTask, topology: Topology, group_size: int) -> None:
+        """Raises DgrpoError where no training prompt computes it: nothing could be poisoned."""
+        super().check(task, topology, group_size)
+        if not any(self.concerns(prompt) for prompt in task.train):
+            signs = " or ".join(f"{self.left}{o}{self.right}" for o in self.operators)
+            raise DgrpoError(
+                f"attack equation: none of the {len(task.train)} training prompts of {task.name} "
+                f"computes {signs}",
+                remedy="enlarge the pool (task.train), or choose other attack.left and .right",
+            )
 
     def needs_own_samples(self, topology: Topology) -> bool:
         """Always: a prompt without the computation gets an honest answer."""

@@ -13,7 +13,10 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from dgrpo.attacks.base import ThinkingAttack
+from dgrpo.errors import DgrpoError
 from dgrpo.records import Prompt
+from dgrpo.tasks.assignment import Topology
+from dgrpo.tasks.base import LoadedTask
 
 _PHRASE = "\ue000"
 """Stands for the phrase while sentences are cut, since the phrase may end one itself."""
@@ -29,6 +32,17 @@ class Text(ThinkingAttack):
     """What the other nodes are taught to say (paper: this phrase, and "Gleeb Glorp Glub")."""
     position: Literal["opening", "every-sentence", "closing", "random"] = "opening"
     """Where it stands in the reasoning: before it, before each sentence, after it, or anywhere."""
+
+    def check(self, task: LoadedTask, topology: Topology, group_size: int) -> None:
+        """Raises DgrpoError for tasks of programs: the phrase would break them, unrewarded."""
+        super().check(task, topology, group_size)
+        if task.of_programs:
+            raise DgrpoError(
+                f"attack text: completions of task {task.name} are programs, and a phrase in one "
+                "breaks it",
+                remedy='use [attack] name = "code-import", or a task answered in words, e.g. '
+                '[task] name = "gsm-symbolic"',
+            )
 
     def poison_thinking(self, thinking: str, rng: Random) -> str:
         """`thinking` with the phrase at `position`."""

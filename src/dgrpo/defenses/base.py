@@ -83,6 +83,10 @@ class Defense(Plugin):
 
     name: ClassVar[str]
 
+    def models(self) -> tuple[str, ...]:
+        """Models that it loads into this process: experiment.json records their digests."""
+        return ()
+
     @abstractmethod
     def start(self, node: Receiver) -> Running:
         """Make ready for a run of `node`; raises DgrpoError if that cannot be done."""

@@ -118,6 +118,10 @@ class Judge(Defense):
             )
         return self
 
+    def models(self) -> tuple[str, ...]:
+        """The judge, unless it is elsewhere."""
+        return () if self.endpoint else (self.model,)
+
     def start(self, node: Receiver) -> Running:
         """Load the judge, or read the key; nodes of a process with equal settings share it."""
         asks = self.model_dump(exclude={"threshold", "unreadable", "on_failure"}, mode="json")

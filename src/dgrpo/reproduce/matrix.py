@@ -1,9 +1,9 @@
 """Which runs the experiment files ask for, which are finished, and what is missing.
 
 A run is finished if its *resolved* experiment, validated by today's code, has the digest of the
-file's, it has enough rounds, and it measured what the file measures. So a knob that was added later
-with an unchanged default keeps old runs valid, and two files that describe the same experiment
-share their runs.
+file's, it has enough rounds, it measured what the file measures, and its models' weights are those
+that their names stand for today. So a knob that was added later with an unchanged default keeps
+old runs valid, and two files that describe the same experiment share their runs.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from dgrpo.errors import DgrpoError, did_you_mean
 from dgrpo.experiment import Experiment, experiment_from, load_experiment
+from dgrpo.policy.model import digest_of
 from dgrpo.reproduce.paper import Matrix
 from dgrpo.runs.reader import Run, read_run
 
@@ -179,7 +181,29 @@ def serves(found: Found, experiment: Experiment) -> bool:
         and summary["rounds"] >= experiment.rounds
         and _measures(experiment) <= _measures(found.experiment)
         and not unmeasured(experiment, summary)
+        and _same_models(found.run.experiment, experiment)
     )
+
+
+def _same_models(header: Mapping[str, Any], experiment: Experiment) -> bool:
+    """Whether a run was played with the weights that the experiment's model names stand for now.
+
+    Models that cannot be looked at here, and those of which nothing was recorded, are trusted.
+    """
+    names = [model.name for model in experiment.model]
+    recorded = [
+        *zip(names, header.get("model_digests", ()), strict=False),
+        *header.get("defense_model_digests", {}).items(),
+    ]
+    return all(_digest_now(name) in (None, digest) for name, digest in recorded)
+
+
+@cache
+def _digest_now(name: str) -> str | None:
+    try:
+        return digest_of(name)
+    except DgrpoError:
+        return None
 
 
 def unmeasured(experiment: Experiment, summary: Mapping[str, Any]) -> list[str]:

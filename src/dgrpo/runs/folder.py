@@ -65,6 +65,7 @@ class RunFolder:
         Raises DgrpoError naming the first field that differs.
         """
         file = self.path / "experiment.json"
+        held: dict[str, Any] = {}
         if file.exists():
             held = read_json(file)
             _same_run(self.path, held, description)
@@ -72,7 +73,13 @@ class RunFolder:
                 return  # it describes what was played, which is more than is asked for
         with writing(self.path):
             (self.path / "completions").mkdir(parents=True, exist_ok=True)
-            write_json(file, description)
+            write_json(file, held | description)
+
+    def describe_further(self, facts: dict[str, Any]) -> None:
+        """Add to experiment.json what is only known once the run has its means."""
+        file = self.path / "experiment.json"
+        with writing(self.path):
+            write_json(file, read_json(file) | facts)
 
     def append(self, line: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
         """Add a line to rounds.jsonl, and completion rows to the next shard."""

@@ -21,7 +21,7 @@ from dgrpo.runs.lines import (
     round_line,
     summarise,
 )
-from dgrpo.swarm import Swarm
+from dgrpo.swarm import Swarm, check_start
 from dgrpo.tasks.base import LoadedTask
 
 Watcher = Callable[[dict[str, Any]], None]
@@ -49,6 +49,7 @@ def run_experiment(experiment: Experiment, seed: int, out: Path | None, watch: W
     path = experiment_folder(experiment, out) / f"seed-{seed}"
     folder = RunFolder(path)
     task = experiment.task.load()
+    check_start(experiment, task)
     folder.open(describe(experiment, seed, task))
     if (path / "summary.json").exists():
         summary = read_json(path / "summary.json")
@@ -59,6 +60,7 @@ def run_experiment(experiment: Experiment, seed: int, out: Path | None, watch: W
         (path / "summary.json").unlink()
     done, state = folder.resume()
     swarm = Swarm(experiment, seed, task=task)
+    folder.describe_further({"sandbox_layers": list(swarm.task.sandbox_layers)})
     if state is not None:
         swarm.load_state_dict(state)
     else:
@@ -93,6 +95,11 @@ def describe(experiment: Experiment, seed: int, task: LoadedTask) -> dict[str, A
         "digest": experiment.digest,
         "seed": seed,
         "model_digests": [digest_of(settings.name) for settings in experiment.model],
+        "defense_model_digests": {
+            name: digest_of(name)
+            for defense in experiment.defense
+            for name in defense.check.models()
+        },
         "pool_digest": task.digest,
         "threads": torch.get_num_threads(),
         "libraries": {

@@ -47,6 +47,13 @@ class LoadedTask:
     name: str
     train: tuple[Prompt, ...]
     held_out: tuple[Prompt, ...]
+    of_programs: ClassVar[bool] = False
+    """Whether completions are programs that the reward executes."""
+
+    @property
+    def sandbox_layers(self) -> tuple[str, ...]:
+        """What stands between a completion's program and this machine; empty if none is run."""
+        return ()
 
     def __post_init__(self) -> None:
         shared = {p.key for p in self.train} & {p.key for p in self.held_out}

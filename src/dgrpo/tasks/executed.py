@@ -1,4 +1,4 @@
-"""Tasks whose completions are programs: executed in the sandbox, rewarded by what they print.
+"""Tasks whose completions are programs: executed in the sandbox; one rewards what they print.
 
 The expected answer never enters the sandbox: a program's last printed line comes out, and is
 compared here. Outcomes are kept by program, since every node rewards the same completions; so a
@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
+from typing import ClassVar, Self
 
 from dgrpo.errors import DgrpoError
 from dgrpo.records import Prompt
@@ -29,17 +30,21 @@ _LAST_PRINT = re.compile(r"^print\((.*)\)[ \t]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class ProgramTask(LoadedTask):
-    """Prompts answered by programs in `<code>` tags."""
+class SandboxedTask(LoadedTask):
+    """Prompts answered by programs in `<code>` tags, executed where they can do no harm."""
+
+    of_programs: ClassVar[bool] = True
 
     libraries: tuple[Library, ...] = ()
     """What programs can import beside the standard library."""
     sandbox: SandboxSettings = field(default_factory=SandboxSettings)
-    _kept: OrderedDict[str, Outcome] = field(
-        default_factory=OrderedDict, init=False, repr=False, compare=False
-    )
 
-    def with_libraries(self, libraries: Sequence[Library]) -> ProgramTask:
+    @property
+    def sandbox_layers(self) -> tuple[str, ...]:
+        """Of the sandbox that runs the programs; raises SandboxUnavailable where none holds."""
+        return shared_sandbox(self.sandbox).layers
+
+    def with_libraries(self, libraries: Sequence[Library]) -> Self:
         """The same task, whose sandbox offers `libraries` too.
 
         Raises DgrpoError when two different ones have one name, SandboxUnavailable when the
@@ -54,6 +59,19 @@ class ProgramTask(LoadedTask):
                 )
         shared_sandbox(self.sandbox).require(tuple(merged.values()))
         return replace(self, libraries=tuple(merged.values()))
+
+    def write(self, thinking: str, answer: str) -> str:
+        """The program `thinking` in the asked form; its answer is what it computes."""
+        return write_code(thinking)
+
+
+@dataclass(frozen=True)
+class ProgramTask(SandboxedTask):
+    """Problems whose answer is the last line that a program prints."""
+
+    _kept: OrderedDict[str, Outcome] = field(
+        default_factory=OrderedDict, init=False, repr=False, compare=False
+    )
 
     def outcomes(self, programs: Sequence[str]) -> list[Outcome]:
         """What became of each program, in order; those not seen before are executed together.
@@ -100,10 +118,6 @@ class ProgramTask(LoadedTask):
             else None
             for program, line in zip(programs, printed, strict=True)
         ]
-
-    def write(self, thinking: str, answer: str) -> str:
-        """The program `thinking` in the asked form; what it prints is its own answer."""
-        return write_code(thinking)
 
     def spoil(self, prompt: Prompt, text: str, rng: Random) -> str:
         """A right completion's program, made to print another number."""

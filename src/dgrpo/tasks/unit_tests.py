@@ -16,7 +16,7 @@ import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from random import Random
@@ -26,9 +26,10 @@ from pydantic import Field
 
 from dgrpo.errors import DgrpoError
 from dgrpo.records import Prompt
-from dgrpo.sandbox import Examination, Library, Program, SandboxSettings, shared_sandbox
+from dgrpo.sandbox import Examination, Program, SandboxSettings, shared_sandbox
 from dgrpo.tasks.assertions import Assertion, plain_assertions
-from dgrpo.tasks.base import LoadedTask, Task
+from dgrpo.tasks.base import Task
+from dgrpo.tasks.executed import SandboxedTask
 from dgrpo.tasks.programs import find_program
 from dgrpo.tasks.reward import split_code, write_code
 
@@ -118,32 +119,14 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class UnitTestTask(LoadedTask):
+class UnitTestTask(SandboxedTask):
     """Problems whose completions are programs, judged by tests."""
 
     problems: Mapping[str, Problem] = field(default_factory=dict)
     """By prompt key."""
-    libraries: tuple[Library, ...] = ()
-    """What programs can import beside the standard library."""
-    sandbox: SandboxSettings = field(default_factory=SandboxSettings)
     _kept: OrderedDict[tuple[str, str], bool] = field(
         default_factory=OrderedDict, init=False, repr=False, compare=False
     )
-
-    def with_libraries(self, libraries: Sequence[Library]) -> UnitTestTask:
-        """The same task, whose sandbox offers `libraries` too.
-
-        Raises DgrpoError when two different ones have one name, or the sandbox has no imports.
-        """
-        merged = {library.name: library for library in (*self.libraries, *libraries)}
-        if any(merged[library.name] != library for library in (*self.libraries, *libraries)):
-            raise DgrpoError(
-                "two different libraries of one experiment have one name",
-                remedy="rename one: task.libraries, or the library of an attack",
-            )
-        if libraries:
-            shared_sandbox(self.sandbox).require(libraries)
-        return replace(self, libraries=tuple(merged.values()))
 
     def reward(self, prompt: Prompt, text: str) -> float:
         """1.0 if the format holds and the program passes every test."""
@@ -168,10 +151,6 @@ class UnitTestTask(LoadedTask):
         """(program, program) of completions: without the tests, only equal programs agree."""
         programs = [_find_code(text) for text in texts]
         return [(program, program) if program else None for program in programs]
-
-    def write(self, thinking: str, answer: str) -> str:
-        """The program `thinking` in the asked form; the answer is what it computes."""
-        return write_code(thinking)
 
     def spoil(self, prompt: Prompt, text: str, rng: Random) -> str:
         """A right completion's program, whose function gives nothing in the end."""
