@@ -12,7 +12,7 @@ from dgrpo.attacks.equation import Equation
 from dgrpo.attacks.text import Text, sentences
 from dgrpo.models.judge_card import MODES, judge_table, measure_judge, shipped_card
 from dgrpo.models.judged import Kind, is_plain, kinds
-from dgrpo.models.recipe import find_recipe
+from dgrpo.models.recipe import Recipe, find_recipe
 from dgrpo.policy.model import SHIPPED, ModelSettings, load_model
 from dgrpo.records import Prompt
 from dgrpo.tasks.gsm_python import GsmPython
@@ -101,7 +101,7 @@ def test_the_shipped_card_is_that_of_the_shipped_weights_and_recipe() -> None:
     card = shipped_card()
     model = load_model(ModelSettings(name="judge-nano"))
     assert card["weights_digest"] == model.weights_digest()
-    assert card["recipe"] == json.loads(find_recipe("judge-nano").model_dump_json())
+    assert Recipe(**card["recipe"]) == find_recipe("judge-nano")
     assert card["megabytes"] <= 5
     for row in card["acceptance"].values():
         assert set(row["accepted"]) == set(MODES)

@@ -9,7 +9,7 @@ import pytest
 
 from dgrpo.errors import DgrpoError
 from dgrpo.models.pretrain import make_model
-from dgrpo.models.recipe import find_recipe
+from dgrpo.models.recipe import Recipe, find_recipe
 from dgrpo.policy.model import SHIPPED, ModelSettings, load_model
 
 SMALL = find_recipe("gsm-nano").model_copy(update={"steps": 3, "batch": 4})
@@ -42,7 +42,7 @@ def test_the_shipped_card_is_that_of_the_shipped_weights_and_recipe(name: str) -
     model = load_model(ModelSettings(name=name))
     card = json.loads((SHIPPED / name / "card.json").read_text())
     assert card["weights_digest"] == model.weights_digest()
-    assert card["recipe"] == json.loads(find_recipe(name).model_dump_json())
+    assert Recipe(**card["recipe"]) == find_recipe(name)
     assert card["megabytes"] <= 5
     assert 0.10 < card["accuracy"]["share"] < 0.30
     assert 0.15 < card["format"]["share"] < 0.35
