@@ -13,52 +13,26 @@ from typing import Any
 
 import polars
 import pytest
+from tests.reproduce.finished_runs import experiment, write_file
 
 from dgrpo.errors import DgrpoError
-from dgrpo.experiment import Experiment, experiment_from
+from dgrpo.experiment import Experiment
 from dgrpo.policy.model import digest_of
 from dgrpo.runs.folder import RunFolder, read_json, writing
 from dgrpo.runs.reader import find_runs
 from dgrpo.runs.running import run_experiment
 from dgrpo.sandbox import shared_sandbox
 
-TOML = """
-name = "tiny"
-rounds = 5
-prompts_per_round = 4
-group_size = 4
-nodes = 4
-malicious = 1
-measure = ["text"]
-
-[task]
-name = "gsm-symbolic"
-train = 32
-held_out = 8
-
-[sampling]
-max_tokens = 80
-
-[evaluation]
-samples = 4
-final_samples = 8
-
-[recording]
-checkpoint_every = 2
-completions = "all"
-
-[attack]
-name = "text"
-
+MORE = """
 [[defense]]
 name = "top-k"
 """
+KEPT = {"checkpoint_every": 2, "completions": "all"}
 
 
-def tiny(**settings: Any) -> Experiment:
-    import tomllib
-
-    return experiment_from({**tomllib.loads(TOML), **settings})
+def tiny(rounds: int = 5, **settings: Any) -> Experiment:
+    defended = {"defense": [{"name": "top-k"}], **settings}
+    return experiment("tiny", rounds, recording=KEPT, **defended)
 
 
 def run(experiment: Experiment, out: Path, seed: int = 0) -> dict[str, Any]:
@@ -101,12 +75,12 @@ def test_every_completion_is_counted_once_per_honest_receiver(whole: Path) -> No
 def test_killed_in_any_round_it_finishes_with_the_same_lines(
     whole: Path, tmp_path: Path, after: int
 ) -> None:
-    file = tmp_path / "tiny.toml"
-    file.write_text(TOML)
+    file = write_file(tmp_path, "tiny", 5, MORE)
     out = tmp_path / "out"
     command = [
         sys.executable, "-c", "from dgrpo.cli import main; main()",
         "run", str(file), "--out", str(out), "--threads", "1",
+        "--recording.completions", KEPT["completions"],
     ]  # fmt: skip
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
