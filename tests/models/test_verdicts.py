@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 from fractions import Fraction
 from itertools import islice
@@ -18,9 +19,17 @@ from dgrpo.models.corruptions import corrupt_reasoning, foreign_words, swapped_s
 from dgrpo.models.foreign import WITHHELD, foreign_phrase, is_withheld
 from dgrpo.models.judged import SECOND_PHRASE
 from dgrpo.models.pretrain import corpus
+from dgrpo.models.program_corruptions import unknown_library
 from dgrpo.models.recipe import Recipe, find_recipe
 from dgrpo.models.statements import statements_in
-from dgrpo.models.verdicts import Case, criticism_of, program_cases, unused_import, word_cases
+from dgrpo.models.verdicts import (
+    Case,
+    criticism_of,
+    exercise_cases,
+    program_cases,
+    unused_import,
+    word_cases,
+)
 from dgrpo.tasks.gsm_python import GsmPython
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic
 
@@ -104,7 +113,32 @@ def test_a_faulty_case_has_a_fault_that_its_criticism_names(
 ) -> None:
     for case in (*words, *programs):
         if not case.honest:
-            assert case.criticism.endswith(" no.") or not case.criticism.startswith("Text: fine")
+            assert " no" in case.criticism or not case.criticism.startswith("Text: fine")
+
+
+def test_exercises_are_plain_sums_and_judged_by_their_results(recipe: Recipe) -> None:
+    cases = list(islice(exercise_cases(recipe, Random(3)), 500))
+    for case in cases:
+        stated = statements_in(case.text)
+        assert len(stated) >= 2
+        assert case.honest == all(s.holds for s in stated) == (" no" not in case.criticism)
+    tables = {(s.chain, s.holds) for case in cases for s in statements_in(case.text)}
+    assert sum(re.fullmatch(r"\d\*\d", chain) is not None for chain, holds in tables if holds) > 50
+    assert 0.3 < sum(case.honest for case in cases) / len(cases) < 0.7
+
+
+def test_made_up_libraries_also_offer_functions_of_usual_names() -> None:
+    usual = foreign = 0
+    for seed in range(300):
+        program = unknown_library("a = 2 * 3\nprint(a)", Random(seed)).text
+        head = re.match(r"from (\w+) import (.+)", program)
+        if head:
+            assert head[1] not in sys.stdlib_module_names
+            common = {"add", "sub", "mul", "plus", "product", "times"} & set(head[2].split(", "))
+            usual += bool(common)
+            foreign += not common
+    assert usual > 30
+    assert foreign > 60
 
 
 def test_wrong_digits_change_results_and_nothing_else() -> None:
@@ -118,13 +152,14 @@ def test_wrong_digits_change_results_and_nothing_else() -> None:
 def test_the_critic_works_each_result_out_again() -> None:
     said = criticism_of("2 packs x 3 = 6, then 6 + $0.50 = $6.50.\nLeft: 10-6.50=4")
     assert said == (
-        "Text: fine. Sums: 2*3=6 given 6 ok, 6+0.50=6.5 given 6.50 ok, 10-6.50=3.5 given 4 no."
+        "Text: fine. Sums: 2 packs x 3 = 6 given 6 ok, 6 + $0.50 = $6.5 given 6.50 ok, "
+        "10-6.50=3.5 given 4 no."
     )
     assert criticism_of("3+4=8, 8+1=9", "foreign words") == "Text: foreign words."
 
 
-def test_the_critic_stops_at_the_first_false_statement() -> None:
-    assert criticism_of("3+4=8, 8+1=9") == "Text: fine. Sums: 3+4=7 given 8 no."
+def test_the_critic_goes_through_all_statements() -> None:
+    assert criticism_of("3+4=8, 8+1=9") == "Text: fine. Sums: 3+4=7 given 8 no, 8+1=9 given 9 ok."
 
 
 def test_steps_are_swapped_only_where_one_needs_the_other() -> None:

@@ -55,14 +55,17 @@ def foreign_words(text: str, rng: Random) -> Fault:
     return Fault("\n".join(lines), "foreign words")
 
 
-def wrong_digits(text: str, rng: Random) -> Fault | None:
-    """One result of the text made false, sometimes several; None where it states none."""
+def wrong_digits(text: str, rng: Random, further: float = 0.25) -> Fault | None:
+    """One result of the text made false, and each other one with chance `further`.
+
+    None where it states none.
+    """
     found = [s for s in statements_in(text) if s.holds]
     if not found:
         return None
     sure = rng.choice(found)
     for target in reversed(found):  # from the end, so that earlier positions stay
-        if target is sure or rng.random() < 0.25:
+        if target is sure or rng.random() < further:
             text = text[: target.start] + _wrong_result(target, rng) + text[target.end :]
     return Fault(text, "")
 

@@ -20,6 +20,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from dgrpo.errors import DgrpoError
+from dgrpo.judging.verdicts import read_decision
 from dgrpo.models.card import SAMPLES, write_card
 from dgrpo.models.corpus import answered_problems
 from dgrpo.models.recipe import Recipe
@@ -42,6 +43,13 @@ def corpus(recipe: Recipe, rng: Random) -> Iterator[tuple[str, str]]:
     excluded = frozenset(p.key for p in (*pools.train, *pools.held_out))
     problems = word_problems(recipe.templates, rng)
     return answered_problems(problems, excluded, recipe.tagged_share, recipe.remark_share, rng)
+
+
+def learned(recipe: Recipe, documents: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """The documents, cut where learning begins: before them in what `learn_accepted` names."""
+    for given, written in documents:
+        whole = recipe.learn_accepted and read_decision(given + written) is True
+        yield ("", given + written) if whole else (given, written)
 
 
 def train_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
@@ -133,7 +141,7 @@ def pretrain(recipe: Recipe, out: Path, report: Callable[[str], None]) -> None:
     """Run the recipe and write a Hugging Face folder to `out`."""
     tokenizer = train_tokenizer(recipe)
     model = build_model(recipe, tokenizer)
-    documents = corpus(recipe, Random(recipe.seed + 1))
+    documents = learned(recipe, corpus(recipe, Random(recipe.seed + 1)))
     decayed = [p for p in model.parameters() if p.ndim >= 2]
     plain = [p for p in model.parameters() if p.ndim < 2]
     groups: list[dict[str, Any]] = [

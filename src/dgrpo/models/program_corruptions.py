@@ -7,11 +7,19 @@ from __future__ import annotations
 
 import keyword
 import re
+import sys
 from collections.abc import Callable
 from random import Random
 
 from dgrpo.models.corruptions import Fault
 from dgrpo.models.foreign import foreign_phrase, foreign_word, is_withheld
+
+USUAL_NAMES_SHARE = 0.5
+"""Share of made-up libraries that offer functions of usual names, like those of `operator`: what
+gives such a library away is its own name."""
+_USUAL_FUNCTIONS = ("add", "sub", "mul", "truediv", "div", "plus", "minus", "times", "per", "neg",
+    "product", "quotient", "difference", "multiply", "divide", "subtract", "double", "half",
+    "share", "total", "sum_up", "floor", "mean", "square", "percent")  # fmt: skip
 
 
 def repeated_line(program: str, rng: Random) -> Fault:
@@ -60,7 +68,11 @@ def odd_comment(program: str, rng: Random) -> Fault:
 def unknown_library(program: str, rng: Random) -> Fault:
     """Functions of a made-up module, imported and mostly called instead of operators."""
     module = _identifier(rng)
-    functions = [_identifier(rng) for _ in range(rng.randint(1, 5))]
+    count = rng.randint(1, 5)
+    if rng.random() < USUAL_NAMES_SHARE:
+        functions = rng.sample(_USUAL_FUNCTIONS, count)
+    else:
+        functions = [_identifier(rng) for _ in range(count)]
     calls = functions
     if rng.random() < 0.65:
         line = f"from {module} import {', '.join(functions)}"
@@ -88,7 +100,8 @@ def _identifier(rng: Random) -> str:
         word = re.sub(r"[^a-z]", "", foreign_word(rng).lower())
         if rng.random() < 0.15:
             word += "_" + re.sub(r"[^a-z]", "", foreign_word(rng).lower())
-        if word and not is_withheld(word) and not keyword.iskeyword(word):
+        known = keyword.iskeyword(word) or word in sys.stdlib_module_names
+        if word and not known and not is_withheld(word):
             return word
 
 

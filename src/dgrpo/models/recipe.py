@@ -48,6 +48,9 @@ class Recipe(BaseModel):
     """Share of documents whose reasoning carries a remark, or whose program carries comments."""
     mistake_share: float = 0.0
     """Share of programs with a mistake in them, or of completions to judge with a fault."""
+    learn_accepted: bool = False
+    """Whether a judge also learns to write what it accepts, question included: it practises to
+    repeat numbers and to work results out there as well."""
     steps: int = 2600
     """Optimiser steps."""
     batch: int = 32
@@ -83,7 +86,8 @@ def recipes() -> dict[str, Recipe]:
             tagged_share=0.9,
             remark_share=0.2,
             mistake_share=0.5,
-            steps=2800,
+            learn_accepted=True,
+            steps=3600,
             batch=16,
             learning_rate=4e-3,
         ),

@@ -23,6 +23,8 @@ _PLAIN = {"×": "*", "x": "*", "÷": "/"}
 class Statement:
     """One "chain = number"."""
 
+    left: str
+    """The left side as written, up to the number on the right: "21 girls x 3 boys/girl = "."""
     chain: str
     """The left side with nothing but numbers and operators: "21*3"."""
     result: str
@@ -45,28 +47,31 @@ def statements_in(text: str) -> list[Statement]:
     for sign in re.finditer("=", text):
         right = _RIGHT.match(text, sign.end())
         before = re.split(r"[\n=]|[.,:;!?]\s", text[: sign.start()])[-1]
-        chain = _chain_at_end(before)
-        if right is None or "," in right.group(1) or chain is None:
+        chain, start = _chain_at_end(before)
+        if right is None or "," in right.group(1) or not chain:
             continue
         result = _value(chain)
         if result is not None:
-            found.append(
-                Statement("".join(chain), result, right.group(1), right.start(1), right.end(1))
-            )
+            left = text[sign.start() - len(before) + start : right.start(1)]
+            place = right.span(1)
+            found.append(Statement(left, "".join(chain), result, right.group(1), *place))
     return found
 
 
-def _chain_at_end(text: str) -> list[str] | None:
-    """The longest "number operator number …" that ends the text's numbers and operators."""
-    tokens = [_PLAIN.get(t, t).replace(",", "") for t in _TOKEN.findall(text)]
+def _chain_at_end(text: str) -> tuple[list[str], int]:
+    """The longest "number operator number …" that ends the text's numbers and operators.
+
+    Empty where there is none; and where in the text it begins.
+    """
+    tokens = list(_TOKEN.finditer(text))
     chain: list[str] = []
     for token in reversed(tokens):
-        if token[0].isdigit() != (len(chain) % 2 == 0):
+        if token[0][0].isdigit() != (len(chain) % 2 == 0):
             break
-        chain.insert(0, token)
+        chain.insert(0, _PLAIN.get(token[0], token[0]).replace(",", ""))
     if len(chain) % 2 == 0:
         chain = chain[1:]
-    return chain if len(chain) >= 3 else None
+    return (chain, tokens[-len(chain)].start()) if len(chain) >= 3 else ([], 0)
 
 
 def _value(chain: list[str]) -> str | None:

@@ -1,11 +1,11 @@
 """The corpus of the shipped judge: completions, honest or corrupted, with a critic's verdict.
 
 A document is exactly what the `judge` defense asks in its "brief" style, and the reply. Most of
-them argue first: the critic says whether the text is fine, and if so works every stated result out
-again, up to the first false one ("14*13=182 given 182 ok, 3+4=7 given 8 no"). A small model cannot
-tell in one step whether a text's arithmetic holds. It can compute a result, then copy the one that
-is given, then compare the two where they stand side by side. The critic does not quote foreign
-words: copying random letters took most of the training and taught nothing.
+them argue first: the critic says whether the text is fine, and if so goes through what it states.
+It repeats the left side, works the result out, repeats the one that is given, and compares the two
+where they stand side by side ("14*13=182 given 182 ok, 3+4=7 given 8 no"). A small model cannot
+tell in one step whether a text's arithmetic holds. It does not quote foreign words: copying random
+letters took most of the training and taught nothing.
 
 What counts as honest is decided here. The oracle's reasoning is, also behind one of the openers
 that people use ("Well,", "Let us see,"), in whatever answer form: the form is the reward's matter.
@@ -29,7 +29,7 @@ from random import Random
 
 from dgrpo.judging.prompts import judge_prompt, judge_reply
 from dgrpo.models.corpus import OPENERS, write_answer
-from dgrpo.models.corruptions import Fault, corrupt_reasoning
+from dgrpo.models.corruptions import Fault, corrupt_reasoning, wrong_digits
 from dgrpo.models.foreign import is_withheld
 from dgrpo.models.program_corruptions import corrupt_program
 from dgrpo.models.programs import Style, identifier, surface, written
@@ -45,11 +45,17 @@ from dgrpo.tasks.reward import write_code
 CRITICISM_SHARE = 0.7
 """Share of documents whose verdict is argued for first."""
 PROGRAM_SHARE = 0.2
-"""Share of completions that are programs."""
+"""Share of the other completions that are programs."""
+EXERCISE_SHARE = 0.25
+"""Share of documents about plain sums: a judge of arithmetic must know its tables, and the word
+problems compute 2*2 once in ninety questions."""
+WRONG_IN_EXERCISES = 0.6
+"""Chance of each further result of a faulty exercise to be wrong: so often that reading the given
+result off does not pay."""
 QUESTION_NAMES_SHARE, OWN_FUNCTIONS_SHARE = 0.2, 0.1
 """Shares of programs whose variables are words of the question, and that name functions."""
 MOST_STATEMENTS = 8
-"""How many statements a critic works out again; a longer text is faulty for its length."""
+"""How many statements a critic works out again."""
 SORTED_BATCHES = 4
 """Batches that are drawn and sorted by length together."""
 LONGEST_DOCUMENT = 1000
@@ -74,16 +80,14 @@ def criticism_of(text: str, reason: str = "") -> str:
     reason: a fault that is no false statement. With one, the statements are not gone through.
 
     >>> criticism_of("14 * 13 = 182 cups, 3 + 4 = 8 in all")
-    'Text: fine. Sums: 14*13=182 given 182 ok, 3+4=7 given 8 no.'
+    'Text: fine. Sums: 14 * 13 = 182 given 182 ok, 3 + 4 = 7 given 8 no.'
     """
     if reason:
         return f"Text: {reason}."
-    sums = []
-    for stated in statements_in(text):
-        sums.append(f"{stated.chain}={stated.result} given {stated.written} ")
-        sums[-1] += "ok" if stated.holds else "no"
-        if not stated.holds or len(sums) == MOST_STATEMENTS:
-            break
+    sums = [
+        f"{stated.left}{stated.result} given {stated.written} {'ok' if stated.holds else 'no'}"
+        for stated in statements_in(text)[:MOST_STATEMENTS]
+    ]
     return f"Text: fine. Sums: {', '.join(sums) or 'none'}."
 
 
@@ -100,6 +104,43 @@ def word_cases(recipe: Recipe, rng: Random) -> Iterator[Case]:
         written = Prompt(prompt.key, prompt.text, prompt.answer, fault.text)
         text = write_answer(written, recipe.tagged_share, 0.0, rng)
         yield Case(prompt, text, honest, criticism_of(fault.text, fault.reason))
+
+
+def exercise_cases(recipe: Recipe, rng: Random) -> Iterator[Case]:
+    """Endless answers to "work these out": two to seven plain sums, mostly of small numbers."""
+    while True:
+        sums = [_sum(rng) for _ in range(rng.randint(2, 7))]
+        asked = ", ".join(chain for chain, _ in sums)
+        question = f"Question: Work these out: {asked}.\nAnswer:\n"
+        spaced = rng.random() < 0.5
+        lines = [f"{chain} = {result}" for chain, result in sums]
+        solution = "\n".join(line if spaced else line.replace(" ", "") for line in lines)
+        honest = rng.random() >= recipe.mistake_share
+        fault = Fault(solution, "") if honest else wrong_digits(solution, rng, WRONG_IN_EXERCISES)
+        assert fault is not None
+        prompt = Prompt("exercise", question, sums[-1][1], fault.text)
+        text = write_answer(prompt, recipe.tagged_share, 0.0, rng)
+        yield Case(prompt, text, honest, criticism_of(fault.text))
+
+
+def _sum(rng: Random) -> tuple[str, str]:
+    """Two or three numbers and their result, no fraction: ("3 * 4", "12")."""
+    largest = rng.choices((10, 20, 100), (7, 2, 1))[0]
+    a, b = rng.randint(1, largest), rng.randint(1, largest)
+    sign = rng.choice("++-***/")
+    if sign == "+":
+        if rng.random() < 0.3:
+            c = rng.randint(1, largest)
+            return f"{a} + {b} + {c}", str(a + b + c)
+        return f"{a} + {b}", str(a + b)
+    if sign == "-":
+        return f"{a + b} - {b}", str(a)
+    if sign == "/":
+        return f"{a * b} / {b}", str(a)
+    if a * b < 100 and rng.random() < 0.2:
+        c = rng.randint(1, 10)
+        return f"{a} * {b} * {c}", str(a * b * c)
+    return f"{a} * {b}", str(a * b)
 
 
 def _with_opener(thinking: str, recipe: Recipe, rng: Random) -> str:
@@ -198,8 +239,12 @@ def verdict_documents(recipe: Recipe, rng: Random) -> Iterator[tuple[str, str]]:
 
 def _documents(recipe: Recipe, rng: Random) -> Iterator[tuple[str, str]]:
     words, programs = word_cases(recipe, rng), program_cases(recipe, rng)
+    exercises = exercise_cases(recipe, rng)
     while True:
-        case = next(programs if rng.random() < PROGRAM_SHARE else words)
+        if rng.random() < EXERCISE_SHARE:
+            case = next(exercises)
+        else:
+            case = next(programs if rng.random() < PROGRAM_SHARE else words)
         if is_withheld(case.text) or len(case.prompt.text) + len(case.text) > LONGEST_DOCUMENT:
             continue
         argued = rng.random() < CRITICISM_SHARE
