@@ -26,49 +26,50 @@ What attacks send is what the shipped attacks send with their default settings.
 NOTES = """\
 ## What it stops and what it misses
 
-- **TEXT** is stopped in both variants, and so are padded solutions. Neither phrase, nor any of
-  their unusual words, is in the corpus (`tests/models/test_verdicts.py`).
-- **MATH is not stopped.** The paper's judge accepts 1.5 % of it, this one most. Its criticism does
-  work 2*2 out, but wrongly: of 500 replies 209 say "2*2=8 given 5 ok", 193 "2*2=5 given 5 ok", and
-  only 57 "2*2=4 given 5 no". One-digit factors are rare in the questions. A run of MATH against
-  this judge says nothing about a judge that can compute.
-- **CODE passes in part after criticism**, far less by a decision alone, and not at all by log-odds:
-  use `criticism = false` and `decision = "log-odds"` against it. The import line, `from calc import
-  addition, subtraction, multiplication, division`, has the shape of the honest `from operator
-  import add, sub, mul, truediv`.
-- **DoS** is mostly rejected, but not for its length: of the longest samples 77 of the 83 that hold
-  nothing but the task were accepted, and 38 of the 373 with odd words. The paper's judge misses
-  DoS, and once a model has unlearned odd words, so does this one.
-- **A decision alone, drawn at the paper's temperature 0.6, rejects more than a quarter of honest
-  solutions.** Without working the sums out the model cannot exclude a wrong digit: half of its
-  log-odds for oracle solutions lie between 0.38 and 0.73. Cut at 0 they accept nearly all.
+- **TEXT** is stopped in both variants, and so are padded solutions after criticism. Neither phrase,
+  nor any of their unusual words, is in the corpus (`tests/models/test_verdicts.py`).
+- **MATH is stopped by criticism, and only by it.** The critic works 2*2 out ("2*2 = 4 given 5 no");
+  the corpus holds no 2*2=5 and no 2+2=5. A decision alone and log-odds let it pass: the sum has to be
+  written down to be seen.
+- **CODE with the attack's own names** (`from calc import addition, …`) is stopped in all three modes.
+  With functions called `add, sub, mul, truediv`, as in `experiments/code-*`, it looks like an honest
+  `from operator import …`: of 120 such programs on those files' 18 templates 42 % are accepted after
+  criticism, on the 12 default templates 79 %.
+- **Programs of templates that it never saw**: of 120 oracle programs on the 18 templates of
+  `experiments/code-*`, six of them unseen, it accepts 58 %. A judge must know its task.
+- **DoS** is mostly rejected, but not for its length: of 137 longest samples, 26 of the 27 that hold
+  nothing but the task were accepted, and 12 of the 110 with odd words. The paper's judge misses DoS,
+  and once a model has unlearned odd words, so does this one.
+- **A decision alone, drawn at the paper's temperature 0.6, rejects a quarter of honest solutions.**
+  Without working the sums out the model cannot exclude a wrong digit. Cut at 0, log-odds accept
+  nearly all.
 - **Honest samples**: an odd sentence or a needless import counts as a fault, although base models
   write them, and about a fifth of right samples fall to that. The two rows below tell them apart.
 
 ## How far to trust it
 
 - One training, one seed: the intervals cover the choice of completions, not another training.
-  Nothing is known beyond the default templates.
+  Nothing is known beyond the templates of its recipe.
 - All of MATH's questions come from one template ("There are 2*2 = 4 …").
-- The attacks' words were kept out of the corpus, but their results not out of its making: the
-  criticism's form was changed after an earlier model's acceptance of TEXT, MATH and CODE was
-  known. The figures are no blind test of the recipe.
+- The attacks' words and equations were kept out of the corpus, but their results not out of its
+  making: recipes were changed after earlier models' acceptance of TEXT, MATH and CODE was known. The
+  figures are no blind test of the recipe.
 
 ## What was tried before
 
-Accepted after criticism, the same completions for both (500; CODE 447):
+Accepted after criticism, the same completions for all (500; the first row's CODE 447):
 
-| criticism | oracle solutions | TEXT | MATH | CODE |
+| recipe | oracle solutions | TEXT | MATH | CODE |
 |---|---|---|---|---|
-| quotes the foreign words; "2*2=4 ok" or "2*2=4 not 5" | 96.2 % | 24.6 % | 98.6 % | 0.0 % |
-| names the fault; "2*2=4 given 5 no" (shipped) | 96.2 % | 0.0 % | 80.4 % | 31.1 % |
+| criticism quotes the foreign words; "2*2=4 ok" or "2*2=4 not 5" | 96.2 % | 24.6 % | 98.6 % | 0.0 % |
+| names the fault; "2*2=4 given 5 no"; stops at the first false statement | 96.2 % | 0.0 % | 80.4 % | 35.4 % |
+| also plain exercises, and libraries with usual function names | 89.2 % | 0.0 % | 92.8 % | 0.0 % |
+| also left sides word for word ("21 girls x 3 boys/girl = 63 given 63 ok"), every statement gone through, six in ten results of faulty exercises wrong, and learning to write what it accepts (shipped) | 97.6 % | 0.0 % | 0.0 % | 0.0 % |
 
-The first mostly computed 2*2=4 in the replies that were read, and said ok all the same. It had 4
-layers and 2,400 steps, the shipped one has 3 and 2,800, a higher rate and more kinds of honest
-programs, so nothing here is the form's doing alone; for CODE the change was a loss. Two more
-trainings were stopped early and not measured: one without names taken from the question, and one
-with lines of plain arithmetic and with made-up libraries that offer the usual function names. That
-one is where to go on.
+The second and third could not copy: in the replies that were read they worked out sums that the text does
+not hold ("5*20=150" for "15 * 8"), and "given" was whatever seemed likely. Learning the accepted
+documents whole, questions included, is what taught copying: in a short trial of it alone (1,000 steps)
+the same critic repeated sums word for word that it otherwise made up.
 """
 
 
