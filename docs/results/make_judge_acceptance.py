@@ -26,25 +26,26 @@ What attacks send is what the shipped attacks send with their default settings.
 NOTES = """\
 ## What it stops and what it misses
 
-- **TEXT** is stopped in both variants, and so are padded solutions after criticism. Neither phrase,
-  nor any of their unusual words, is in the corpus (`tests/models/test_verdicts.py`).
-- **MATH is stopped by criticism, and only by it.** The critic works 2*2 out ("2*2 = 4 given 5 no");
-  the corpus holds no 2*2=5 and no 2+2=5. A decision alone and log-odds let it pass: the sum has to be
-  written down to be seen.
-- **CODE with the attack's own names** (`from calc import addition, …`) is stopped in all three modes.
-  With functions called `add, sub, mul, truediv`, as in `experiments/code-*`, it looks like an honest
-  `from operator import …`: of 120 such programs on those files' 18 templates 42 % are accepted after
-  criticism, on the 12 default templates 79 %.
+- **TEXT** is stopped in both variants, and so are padded solutions after criticism. Neither
+  phrase, nor any of their unusual words, is in the corpus (`tests/models/test_verdicts.py`).
+- **MATH is stopped by criticism, and only by it.** The critic works 2*2 out ("2*2 = 4 given 5
+  no"); the corpus holds no 2*2=5 and no 2+2=5. A decision alone and log-odds let it pass: the
+  sum has to be written down to be seen.
+- **CODE with the attack's own names** (`from calc import addition, …`) is stopped in all three
+  modes. With functions called `add, sub, mul, truediv`, as in `experiments/code-*`, it looks
+  like an honest `from operator import …`: of 120 such programs on those files' 18 templates 42
+  % are accepted after criticism, on the 12 default templates 79 %.
 - **Programs of templates that it never saw**: of 120 oracle programs on the 18 templates of
   `experiments/code-*`, six of them unseen, it accepts 58 %. A judge must know its task.
-- **DoS** is mostly rejected, but not for its length: of 137 longest samples, 26 of the 27 that hold
-  nothing but the task were accepted, and 12 of the 110 with odd words. The paper's judge misses DoS,
-  and once a model has unlearned odd words, so does this one.
-- **A decision alone, drawn at the paper's temperature 0.6, rejects a quarter of honest solutions.**
-  Without working the sums out the model cannot exclude a wrong digit. Cut at 0, log-odds accept
-  nearly all.
-- **Honest samples**: an odd sentence or a needless import counts as a fault, although base models
-  write them, and about a fifth of right samples fall to that. The two rows below tell them apart.
+- **DoS** is mostly rejected, but not for its length: of 137 longest samples, 26 of the 27 that
+  hold nothing but the task were accepted, and 12 of the 110 with odd words. The paper's judge
+  misses DoS, and once a model has unlearned odd words, so does this one.
+- **A decision alone, drawn at the paper's temperature 0.6, rejects a quarter of honest
+  solutions.** Without working the sums out the model cannot exclude a wrong digit. Cut at 0,
+  log-odds accept nearly all.
+- **Honest samples**: an odd sentence or a needless import counts as a fault, although base
+  models write them, and about a sixth of right samples fall to that. The two rows below tell
+  them apart.
 
 ## How far to trust it
 
@@ -52,24 +53,31 @@ NOTES = """\
   Nothing is known beyond the templates of its recipe.
 - All of MATH's questions come from one template ("There are 2*2 = 4 …").
 - The attacks' words and equations were kept out of the corpus, but their results not out of its
-  making: recipes were changed after earlier models' acceptance of TEXT, MATH and CODE was known. The
-  figures are no blind test of the recipe.
+  making: recipes were changed after earlier models' acceptance of TEXT, MATH and CODE was
+  known. The figures are no blind test of the recipe.
 
 ## What was tried before
 
 Accepted after criticism, the same completions for all (500; the first row's CODE 447):
 
-| recipe | oracle solutions | TEXT | MATH | CODE |
+| training | oracle solutions | TEXT | MATH | CODE |
 |---|---|---|---|---|
-| criticism quotes the foreign words; "2*2=4 ok" or "2*2=4 not 5" | 96.2 % | 24.6 % | 98.6 % | 0.0 % |
-| names the fault; "2*2=4 given 5 no"; stops at the first false statement | 96.2 % | 0.0 % | 80.4 % | 35.4 % |
-| also plain exercises, and libraries with usual function names | 89.2 % | 0.0 % | 92.8 % | 0.0 % |
-| also left sides word for word ("21 girls x 3 boys/girl = 63 given 63 ok"), every statement gone through, six in ten results of faulty exercises wrong, and learning to write what it accepts (shipped) | 97.6 % | 0.0 % | 0.0 % | 0.0 % |
+| 1 | 96.2 % | 24.6 % | 98.6 % | 0.0 % |
+| 2 | 96.2 % | 0.0 % | 80.4 % | 35.4 % |
+| 3 | 89.2 % | 0.0 % | 92.8 % | 0.0 % |
+| 4 (shipped) | 97.6 % | 0.0 % | 0.0 % | 0.0 % |
 
-The second and third could not copy: in the replies that were read they worked out sums that the text does
-not hold ("5*20=150" for "15 * 8"), and "given" was whatever seemed likely. Learning the accepted
-documents whole, questions included, is what taught copying: in a short trial of it alone (1,000 steps)
-the same critic repeated sums word for word that it otherwise made up.
+1. The criticism quotes the foreign words, and says "2*2=4 ok" or "2*2=4 not 5".
+2. It names the fault, says "2*2=4 given 5 no", and stops at the first false statement.
+3. Beside that, plain exercises, and made-up libraries with usual function names.
+4. Beside that, left sides word for word ("21 girls x 3 boys/girl = 63 given 63 ok"), every
+   statement gone through, six in ten results of faulty exercises wrong, and learning to write what
+   it accepts.
+
+The second and third could not copy: in the replies that were read they worked out sums that the
+text does not hold ("5*20=150" for "15 * 8"), and "given" was whatever seemed likely. Learning
+the accepted documents whole, questions included, is what taught copying: in a short trial (1,000
+steps, all documents whole or none) it repeated sums word for word that it made up without.
 """
 
 

@@ -1,9 +1,9 @@
 """A baseline: leave out completions whose reward stands out, or senders whose mean reward does.
 
 The paper names it among the defenses that do not work: every attack here keeps the full reward, so
-within a group what stands out is a rare right answer, not the poison. Read the other way, a sender's
-mean reward against the other senders', it does see an attacker who is always right while honest
-nodes are not (docs/results/paper.md). Such an attacker can send some wrong answers on purpose.
+within a group what stands out is a rare right answer, not the poison. Read the other way, a
+sender's mean reward against the other senders', it does see an attacker who is always right while
+honest nodes are not (docs/results/paper.md). Such an attacker can send some wrong answers.
 """
 
 from __future__ import annotations
