@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from dgrpo.policy.cache import generation_cache
+from dgrpo.policy.decoding import start_decoding
 from dgrpo.policy.model import LanguageModel
 from dgrpo.policy.noise import Key, gumbel, key_tensor
+from dgrpo.policy.padding import PaddedPrompts
 
 COMPACT_AT = 0.2
 """Share of ended rows at which the batch is compacted: not for each, the cache is copied then."""
@@ -65,15 +66,9 @@ def _sample_batch(
     device = model.device
     texts = list(dict.fromkeys(r.prompt_text for r in requests))
     row_of = {text: row for row, text in enumerate(texts)}
-    prompts = PaddedPrompts.of(model, texts)
-    cache = generation_cache(model.network.config)
-    output = model.network(
-        **prompts.inputs(), past_key_values=cache, use_cache=True, logits_to_keep=1
-    )
     spread = torch.tensor([row_of[r.prompt_text] for r in requests], device=device)
-    cache.batch_select_indices(spread)
-    logits = output.logits[:, -1].float()[spread]
-    mask, positions = prompts.mask[spread], prompts.lengths[spread]
+    decoder = start_decoding(model, PaddedPrompts.of(model, texts), spread)
+    logits = decoder.opening
     keys = key_tensor([r.key for r in requests], device)
 
     ids = torch.full((len(requests), sampling.max_tokens), model.end_id, device=device)
@@ -92,21 +87,8 @@ def _sample_batch(
         if left <= (1 - COMPACT_AT) * len(alive):
             kept = going.nonzero().squeeze(1)
             alive, token, keys = alive[kept], token[kept], keys[kept]
-            mask, positions = mask[kept], positions[kept]
-            cache.batch_select_indices(kept)
-        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-        logits = (
-            model.network(
-                input_ids=token[:, None],
-                attention_mask=mask,
-                position_ids=positions[:, None],
-                past_key_values=cache,
-                use_cache=True,
-            )
-            .logits[:, -1]
-            .float()
-        )
-        positions = positions + 1
+            decoder.keep(kept)
+        logits = decoder.step(token)
     return [tuple(row[:n]) for row, n in zip(ids.tolist(), lengths.tolist(), strict=True)]
 
 
@@ -117,9 +99,8 @@ def choose(
     if sampling.temperature == 0:
         return logits.argmax(dim=-1)
     if sampling.top_p < 1:
-        values, candidates = logits.sort(dim=-1, descending=True)
-        if sampling.top_k:
-            values, candidates = values[:, : sampling.top_k], candidates[:, : sampling.top_k]
+        kept = min(sampling.top_k or logits.shape[-1], logits.shape[-1])
+        values, candidates = logits.topk(kept, dim=-1)  # largest first
         probabilities = (values / sampling.temperature).softmax(dim=-1)
         before = probabilities.cumsum(dim=-1) - probabilities
         values = values.masked_fill(before >= sampling.top_p, -torch.inf)
@@ -130,32 +111,3 @@ def choose(
         candidates = candidates.expand_as(logits)
     noisy = values + sampling.temperature * gumbel(keys, position, candidates)
     return candidates.gather(1, noisy.argmax(dim=-1, keepdim=True)).squeeze(1)
-
-
-@dataclass(frozen=True)
-class PaddedPrompts:
-    """Prompts of different lengths as one left-padded batch."""
-
-    ids: torch.Tensor
-    """(prompts, longest) int64."""
-    mask: torch.Tensor
-    """(prompts, longest) int64, 0 on padding."""
-    lengths: torch.Tensor
-    """(prompts,) int64."""
-
-    @classmethod
-    def of(cls, model: LanguageModel, texts: list[str]) -> PaddedPrompts:
-        """Encode and pad `texts`."""
-        encoded = [model.encode(text) for text in texts]
-        width = max(map(len, encoded))
-        rows = [[model.end_id] * (width - len(row)) + row for row in encoded]
-        lengths = torch.tensor([len(row) for row in encoded], device=model.device)
-        ids = torch.tensor(rows, device=model.device)
-        first = width - lengths[:, None]
-        mask = (torch.arange(width, device=model.device)[None] >= first).long()
-        return cls(ids, mask, lengths)
-
-    def inputs(self) -> dict[str, torch.Tensor]:
-        """Keyword arguments of a forward pass over the prompts alone."""
-        positions = (self.mask.cumsum(dim=1) - 1).clamp(min=0)
-        return {"input_ids": self.ids, "attention_mask": self.mask, "position_ids": positions}

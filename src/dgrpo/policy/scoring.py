@@ -15,12 +15,14 @@ from transformers.cache_utils import DynamicLayer
 
 from dgrpo.policy.cache import all_full_attention
 from dgrpo.policy.model import LanguageModel
-from dgrpo.policy.sampling import PaddedPrompts
+from dgrpo.policy.padding import PaddedPrompts
 from dgrpo.records import TokenScores
 
-BUCKET_TOKENS = 4096
-"""Completion tokens per bucket, padding included: keeps logits in a CPU's cache; measured best
-among 2048 … 16384 with the small models (benchmarks/). GPUs take `bucket_tokens` from the run."""
+BUCKET_TOKENS = {"cpu": 1024}
+"""Completion tokens per bucket, padding included, by type of device. On a CPU a bucket's logits
+should stay in its cache: best of 512 … 16384 with the small models (benchmarks/README.md)."""
+BUCKET_TOKENS_ELSEWHERE = 16384
+"""For accelerators, which want large products; not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +65,18 @@ def forward_pass(
     *,
     temperature: float = 1.0,
     ranks: bool = True,
-    bucket_tokens: int = BUCKET_TOKENS,
+    bucket_tokens: int | None = None,
 ) -> ForwardPass:
     """Log-probabilities (at `temperature`) and ranks of every item's tokens.
 
     Differentiable in the weights unless called under no_grad. Items need at least one token.
+    bucket_tokens: completion tokens computed together; None: what suits the device.
     """
     device = model.device
+    size = bucket_tokens or BUCKET_TOKENS.get(device.type, BUCKET_TOKENS_ELSEWHERE)
+    each = {item: place for place, item in enumerate(dict.fromkeys(items))}
+    places = torch.tensor([each[item] for item in items], device=device)
+    items = list(each)  # attackers send copies: equal items are computed once
     texts = list(dict.fromkeys(item.prompt_text for item in items))
     row_of = {text: row for row, text in enumerate(texts)}
     prompts = PaddedPrompts.of(model, texts)
@@ -79,7 +86,7 @@ def forward_pass(
     rank_rows: list[torch.Tensor] = []
     order: list[int] = []
     width = int(lengths.max())
-    for bucket in _buckets(lengths.tolist(), bucket_tokens):
+    for bucket in _buckets(lengths.tolist(), size):
         order += bucket
         rows = torch.tensor([row_of[items[i].prompt_text] for i in bucket], device=device)
         longest = max(len(items[i].token_ids) for i in bucket)
@@ -105,11 +112,12 @@ def forward_pass(
                 own = flat.gather(1, targets[:, None])
                 counted = (flat > own).sum(dim=-1).view_as(ids).masked_fill(~inside, 0)
                 rank_rows.append(_widen(counted, width))
-    back = torch.empty(len(items), dtype=torch.long, device=device)
-    back[torch.tensor(order, device=device)] = torch.arange(len(items), device=device)
-    logprob = torch.cat(logprob_rows)[back]
+    row_in_order = torch.empty(len(items), dtype=torch.long, device=device)
+    row_in_order[torch.tensor(order, device=device)] = torch.arange(len(items), device=device)
+    back = row_in_order[places]
+    logprob = torch.cat(logprob_rows).index_select(0, back)  # its backward adds in a fixed order
     rank = torch.cat(rank_rows)[back] if ranks else torch.zeros_like(logprob, dtype=torch.long)
-    return ForwardPass(logprob, rank, lengths)
+    return ForwardPass(logprob, rank, lengths[places])
 
 
 @dataclass(frozen=True)
