@@ -28,8 +28,9 @@ format: .venv/installed-dev
 docs: .venv/installed  ## the reference page of every plug-in and setting: docs/reference.md
 	$(BIN)/python docs/make_reference.py
 
-bench: .venv/installed-dev  ## ratios to TRL, and the cost of the sandbox
+bench: .venv/installed-dev  ## ratios to TRL, and what decoding, screening and the sandbox cost
 	$(BIN)/python benchmarks/round_vs_trl.py
+	$(BIN)/python benchmarks/decoding.py
 	$(BIN)/python benchmarks/seeded_sampling.py
 	$(BIN)/python benchmarks/sandbox.py
 

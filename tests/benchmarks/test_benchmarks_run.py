@@ -69,6 +69,16 @@ def test_seeded_sampling_measures_every_ratio(tmp_path: Path) -> None:
         assert all(ratio > 0 for ratio in ratios)
 
 
+def test_decoding_measures_every_shape_and_bucket(tmp_path: Path) -> None:
+    printed, written = run("decoding.py", tmp_path / "out.json", "--repeats=2")
+    assert [name.partition(",")[0] for name in written].count("shared / repeated") == 3
+    assert len(written) == 7
+    for name, ratios in written.items():
+        assert name in printed
+        assert len(ratios) == 2
+        assert all(ratio > 0 for ratio in ratios)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the worker runs on Linux")
 def test_sandbox_measures_every_side_and_its_ratio(tmp_path: Path) -> None:
     out = tmp_path / "out.json"
