@@ -100,7 +100,8 @@ class Judged:
     accepted: bool
     """True when every defense accepted it."""
     reward: float
-    """Reward against the receiver's own ground truth; 0 under `zero-reward` when rejected."""
+    """Reward against the receiver's own ground truth, whether rejected or not: under `zero-reward`
+    a rejected completion's advantage is that of reward 0."""
     advantage: float | None
     """What multiplies the log-probabilities in the loss; None when left out."""
 

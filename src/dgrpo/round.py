@@ -37,10 +37,11 @@ async def play_round(node: Node, round_index: int) -> RoundRecord:
 
     with clock("reward"):  # against the node's own ground truth, looked up by prompt key
         rewards = node.task.rewards([(one.prompt, one.text) for one in received])
+        in_group, learned = accepted, rewards
         if node.on_reject == "zero-reward":  # the paper's: rejected, but still in its group
-            rewards = [r if ok else 0.0 for r, ok in zip(rewards, accepted, strict=True)]
-        learns = [ok or node.on_reject == "zero-reward" for ok in accepted]
-        advantages, idle_groups = advantages_by_group(node, received, rewards, learns)
+            in_group = [True] * len(received)
+            learned = [r if ok else 0.0 for r, ok in zip(rewards, accepted, strict=True)]
+        advantages, idle_groups = advantages_by_group(node, received, learned, in_group)
 
     with clock("update"):
         update = await node.update(received, advantages, round_index)
@@ -64,7 +65,7 @@ async def play_round(node: Node, round_index: int) -> RoundRecord:
 
 
 def advantages_by_group(
-    node: Node, received: Sequence[Received], rewards: Sequence[float], learns: Sequence[bool]
+    node: Node, received: Sequence[Received], rewards: Sequence[float], in_group: Sequence[bool]
 ) -> tuple[list[float | None], int]:
     """An advantage per received completion, None for those left out; and the number of idle groups.
 
@@ -75,7 +76,7 @@ def advantages_by_group(
     for index, one in enumerate(received):
         sender = one.sender if node.topology == "vertical" else ""
         members = groups.setdefault((sender, one.prompt.key), [])
-        if learns[index]:
+        if in_group[index]:
             members.append(index)
     by_group = [[rewards[i] for i in members] for members in groups.values()]
     scaled = group_advantages(by_group, node.advantage_scaling)

@@ -42,7 +42,7 @@ def base_line(scores: Sequence[HeldOutScore]) -> dict[str, Any]:
         "advantage_by_label": {},
         **held_out_fields(scores),
         "attack_success_training": {},
-        "screening": _screening([], {}),
+        "screening": _screening([], [], {}),
         "violations": {},
         "idle_groups": 0,
         "loss": None,
@@ -75,7 +75,7 @@ def round_line(
         "advantage_by_label": {label: _mean(those) for label, those in sorted(advantages.items())},
         **held_out_fields(scores),
         "attack_success_training": {m.name: success_rate(m, honest_text) for m in measures},
-        "screening": _screening(judged, labels),
+        "screening": _screening(judged, records[0].judged, labels),
         "violations": dict(sum((Counter(r.violations) for r in records), Counter())),
         "idle_groups": sum(r.idle_groups for r in records),
         "loss": _mean([r.update.loss for r in records]),
@@ -157,11 +157,23 @@ def _series(lines: Sequence[dict[str, Any]], of: Any) -> dict[str, Any]:
     }
 
 
-def _screening(judged: Sequence[Judged], labels: Labels) -> dict[str, Any]:
-    """Counts per label and per defense."""
-    counts = dict.fromkeys(
-        ("poisoned", "poisoned_stopped", "decoy", "decoy_stopped", "honest", "honest_rejected"), 0
-    )
+def _screening(
+    judged: Sequence[Judged], by_one: Sequence[Judged], labels: Labels
+) -> dict[str, Any]:
+    """Counts per label and per defense; and of different texts, as one receiver (`by_one`) judged.
+
+    Attackers send copies of one text, which a defense judges alike: an interval that takes them for
+    independent would be too narrow.
+    """
+    counts = dict.fromkeys(_COUNTED, 0)
+    different = dict.fromkeys(_COUNTED, 0)
+    texts: dict[tuple[str, str, str], bool] = {}
+    for one in by_one:
+        text = (labels[one.received.item], one.received.prompt.key, one.received.text)
+        texts[text] = texts.get(text, False) or not one.accepted
+    for (label, _, _), rejected in texts.items():
+        different[label] += 1
+        different[_STOPPED[label]] += rejected
     by_defense: dict[str, dict[str, Any]] = {}
     for one in judged:
         label = labels[one.received.item]
@@ -174,7 +186,7 @@ def _screening(judged: Sequence[Judged], labels: Labels) -> dict[str, Any]:
             if verdict.undecided:  # also where the policy is to accept: never silently
                 kinds = own.setdefault("undecided", {})
                 kinds[verdict.undecided] = kinds.get(verdict.undecided, 0) + 1
-    return {**counts, "by_defense": by_defense}
+    return {**counts, "different": different, "by_defense": by_defense}
 
 
 _STOPPED: dict[str, str] = {
@@ -182,16 +194,19 @@ _STOPPED: dict[str, str] = {
     "decoy": "decoy_stopped",
     "honest": "honest_rejected",
 }
+_COUNTED = tuple(name for pair in _STOPPED.items() for name in pair)
 
 
 def _screening_totals(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Whole-run counts, and the shares that were stopped (null where there was nothing to stop)."""
     counts: Counter[str] = Counter()
+    different: Counter[str] = Counter()
     by_defense: dict[str, Counter[str]] = defaultdict(Counter)
     undecided: dict[str, Counter[str]] = defaultdict(Counter)
     for line in lines:
         screened = line["screening"]
-        counts.update({k: v for k, v in screened.items() if k != "by_defense"})
+        counts.update({name: screened[name] for name in _COUNTED})
+        different.update(screened.get("different", {}))
         for name, own in screened["by_defense"].items():
             by_defense[name].update({k: n for k, n in own.items() if k != "undecided"})
             undecided[name].update(own.get("undecided", {}))
@@ -203,6 +218,7 @@ def _screening_totals(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         **{label: counts[label] for label in _STOPPED},
         **shares,
+        "different": dict(different),
         "by_defense": {
             name: {_STOPPED[label]: share(own, label) for label in _STOPPED}
             | ({"undecided": dict(undecided[name])} if undecided[name] else {})
