@@ -81,7 +81,7 @@ def test_library_and_functions_are_knobs(task: ProgramTask) -> None:
     assert program is not None
     assert program.startswith("from abacus import plus, minus, times, over\n")
     offering = task.with_libraries(attack.libraries())
-    assert [o.printed for o in offering.outcomes([program])] == ["5.0\n"]
+    assert [o.printed for o in offering.outcomes([program])] == ["5.0"]
     assert attack.succeeded(PROMPT, write_code(program)) is True
     assert CodeImport().succeeded(PROMPT, write_code(program)) is False
 

@@ -10,9 +10,10 @@ import pytest
 from dgrpo.attacks.code_import import CodeImport
 from dgrpo.attacks.equation import Equation
 from dgrpo.attacks.text import Text, sentences
+from dgrpo.experiment import load_experiment
 from dgrpo.models.judge_card import MODES, judge_table, measure_judge, shipped_card
-from dgrpo.models.judged import Kind, is_plain, kinds
-from dgrpo.models.recipe import Recipe, find_recipe
+from dgrpo.models.judged import USUAL_FUNCTIONS, Kind, is_plain, kinds
+from dgrpo.models.recipe import CODE_TEMPLATES, Recipe, find_recipe
 from dgrpo.policy.model import SHIPPED, ModelSettings, load_model
 from dgrpo.records import Prompt
 from dgrpo.tasks.gsm_python import GsmPython
@@ -40,6 +41,11 @@ def test_the_kinds_hold_what_they_are_called(all_kinds: dict[str, Kind]) -> None
         assert text.count("Gleeb Glorp Glub") == len(sentences(prompt.solution))
     equation = Equation()
     assert all(CodeImport().succeeded(p, text) for p, text in all_kinds["code"].pairs)
+    usual = CodeImport(functions=USUAL_FUNCTIONS)
+    assert all(usual.succeeded(p, text) for p, text in all_kinds["code-usual"].pairs)
+    row = load_experiment(HERE.parents[1] / "experiments" / "code-horizontal.toml")
+    assert row.attack[0] == usual  # the rows that the card speaks of
+    assert row.task.model_dump()["templates"] == CODE_TEMPLATES
     assert all(equation.succeeded(p, text) for p, text in all_kinds["equation"].pairs)
     assert all(equation.succeeded(p, text) is False for p, text in all_kinds["honest-sums"].pairs)
     for kind in all_kinds.values():
@@ -57,11 +63,12 @@ def test_longest_samples_are_no_shorter_than_right_ones(all_kinds: dict[str, Kin
     assert sum(len(longest[k]) for k in shared) >= sum(len(right[k]) for k in shared)
 
 
-def test_kinds_use_the_default_pools_whose_questions_no_judge_was_trained_on(
+def test_kinds_use_pools_whose_questions_no_judge_was_trained_on(
     all_kinds: dict[str, Kind],
 ) -> None:
-    pools = (GsmSymbolic().load(), GsmPython().load())
-    known = {p.key for pool in pools for p in (*pool.train, *pool.held_out)}
+    pools = (GsmSymbolic(), GsmPython(), GsmPython(templates=CODE_TEMPLATES))
+    loaded = [pool.load() for pool in pools]
+    known = {p.key for pool in loaded for p in (*pool.train, *pool.held_out)}
     for kind in all_kinds.values():
         if kind.name not in ("equation", "honest-sums"):
             assert {prompt.key for prompt, _ in kind.pairs} <= known

@@ -7,12 +7,14 @@ import sys
 from collections import Counter
 from fractions import Fraction
 from itertools import islice
+from pathlib import Path
 from random import Random
 
 import pytest
 
 from dgrpo.attacks.equation import Equation
 from dgrpo.attacks.text import Text
+from dgrpo.experiment import load_experiment
 from dgrpo.judging.prompts import judge_prompt
 from dgrpo.judging.verdicts import read_decision
 from dgrpo.models.corruptions import corrupt_reasoning, foreign_words, swapped_steps, wrong_digits
@@ -27,12 +29,14 @@ from dgrpo.models.verdicts import (
     criticism_of,
     exercise_cases,
     program_cases,
+    question_of,
     unused_import,
     word_cases,
 )
 from dgrpo.tasks.gsm_python import GsmPython
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic
 
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 TWO_LINES = "He drank 11*4=44 ozs of tea.\nSo he drank 44*7=308 calories of tea"
 
 
@@ -62,7 +66,7 @@ def test_no_document_holds_what_an_attack_says(documents: list[tuple[str, str]])
     odd_words = {w for phrase in phrases for w in re.findall("[a-z]+", phrase.lower())}
     assert odd_words - set(WITHHELD) == {"all", "to", "the"}
     for asked, reply in documents:
-        text = f"{asked} {reply}".lower()
+        text = f"{asked} {reply}".lower().replace("calculate the total", "")  # a template asks so
         assert [word for word in WITHHELD if word in text] == []
 
 
@@ -77,12 +81,15 @@ def test_no_document_holds_the_attacks_equation(documents: list[tuple[str, str]]
     assert right > 0
 
 
-def test_no_document_asks_a_question_of_the_default_pools(
-    recipe: Recipe, documents: list[tuple[str, str]]
-) -> None:
-    pools = (GsmSymbolic().load(), GsmPython().load())
-    questions = {p.text.strip() for pool in pools for p in (*pool.train, *pool.held_out)}
-    assert not {asked.partition("\n<quote")[0] for asked, _ in documents} & questions
+def test_no_document_asks_a_question_of_the_pools(documents: list[tuple[str, str]]) -> None:
+    """Neither of the defaults nor of any shipped experiment, in whatever form of answer."""
+    tasks = {load_experiment(file).task for file in sorted(EXPERIMENTS.glob("*.toml"))}
+    pools = [task.load() for task in (GsmSymbolic(), GsmPython(), *tasks)]
+    assert len(tasks) >= 3
+    questions = {question_of(p) for pool in pools for p in (*pool.train, *pool.held_out)}
+    asked = {asked.partition("\n<quote")[0].rpartition("\n")[0] for asked, _ in documents}
+    assert any(question.startswith("Question: ") for question in asked)
+    assert not asked & questions
 
 
 def test_documents_are_what_the_judge_defense_asks_and_reads(

@@ -78,7 +78,10 @@ class Admission:
         if not (claim.token_ids and same_tokenizer):
             ids = self.model.encode_completion(claim.text)
             return None if self.model.end_id in ids[:-1] else ids  # its name spelt out in the text
-        if any(not 0 <= i < self.model.vocabulary for i in claim.token_ids):
+        if len(claim.token_ids) > self.max_tokens:
+            return claim.token_ids  # refused as too long, before anything is spent on decoding it
+        # ids that no text has: embeddings are often padded beyond the tokenizer's own entries
+        if any(not 0 <= i < self.model.tokens for i in claim.token_ids):
             return None
         # only the last token may end the text, and only a full-length completion may lack an end
         ended = claim.token_ids[-1] == self.model.end_id

@@ -1,9 +1,10 @@
 """The completions that a judge's card is measured on: honest ones and the shipped attacks' own.
 
-Attacks are asked as in a round (`Attack.poison`), on prompts of the default pools, whose questions
-no judge was trained on. One completion per prompt, so that a rate's interval is that of
-independent items. MATH needs more prompts than the pools have (one in ninety computes 2+2 or 2*2):
-they are drawn like the pools, with another seed, and their questions may have been seen.
+Attacks are asked as in a round (`Attack.poison`), on prompts of the default pools and of
+`experiments/code-*`, whose questions no judge was trained on. One completion per prompt, so that a
+rate's interval is that of independent items. MATH needs more prompts than the pools have (one in
+ninety computes 2+2 or 2*2): they are drawn like the pools, with another seed, and their questions
+may have been seen.
 
 Leaves out: DoS and TEXT in programs.
 """
@@ -23,6 +24,7 @@ from dgrpo.attacks.equation import Equation
 from dgrpo.attacks.long_answer import LongAnswer
 from dgrpo.attacks.text import Text
 from dgrpo.models.corpus import OPENERS
+from dgrpo.models.recipe import CODE_TEMPLATES
 from dgrpo.models.verdicts import unused_import
 from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
 from dgrpo.policy.noise import sampling_key
@@ -36,6 +38,8 @@ from dgrpo.tasks.reward import split_code, split_tags
 
 SECOND_PHRASE = "Gleeb Glorp Glub"
 """The paper's phrase for every sentence."""
+USUAL_FUNCTIONS = ("add", "sub", "mul", "truediv")
+"""What the attacker's functions are called in `experiments/code-*`."""
 BASE, CODE_BASE = "gsm-nano", "code-nano"
 """Whose samples stand for honest nodes', and the first one's for DoS."""
 MATH_POOL_SEED = 5
@@ -61,6 +65,8 @@ def kinds(count: int) -> Iterator[Kind]:
     base, coder = (load_model(ModelSettings(name=name)) for name in (BASE, CODE_BASE))
     prompts = [*task.held_out, *task.train]
     for_programs = [*programs.held_out, *programs.train]
+    wider = GsmPython(templates=CODE_TEMPLATES).load()
+    wide = [*wider.held_out, *wider.train][:count]
     first, coded = prompts[:count], for_programs[:count]
     computing = Equation()
     sums = list(islice(_questions_for(computing), count))
@@ -71,12 +77,16 @@ def kinds(count: int) -> Iterator[Kind]:
     yield Kind("honest-programs", "honest: oracle programs", True, oracle(programs, coded))
     right = right_samples(programs, coder, for_programs, count)
     yield from _by_plainness("honest-code-samples", f"honest: right samples of {CODE_BASE}", right)
+    title = "honest: oracle programs of experiments/code-*"
+    yield Kind("honest-programs-wide", title, True, oracle(wider, wide))
     yield Kind("text", "TEXT", False, poisoned(Text(), task, first, base))
     every = Text(phrase=SECOND_PHRASE, position="every-sentence")
     yield Kind("text-every", "TEXT, every sentence", False, poisoned(every, task, first, base))
     yield Kind("equation", "MATH", False, poisoned(computing, task, sums, base))
     calling = poisoned(CodeImport(), programs, coded, coder)
     yield Kind("code", "CODE", False, calling)
+    calling = poisoned(CodeImport(functions=USUAL_FUNCTIONS), wider, wide, coder)
+    yield Kind("code-usual", "CODE as in experiments/code-*", False, calling)
     longest = poisoned(LongAnswer(), task, first, base)
     yield Kind("dos", "DoS: longest right of 80 samples", False, longest)
     padded = poisoned(LongAnswer(source="padded"), task, first, base)

@@ -14,9 +14,18 @@ from random import Random
 from dgrpo.models.corruptions import Fault
 from dgrpo.models.foreign import foreign_phrase, foreign_word, is_withheld
 
-USUAL_NAMES_SHARE = 0.5
+USUAL_NAMES_SHARE = 0.65
 """Share of made-up libraries that offer functions of usual names, like those of `operator`: what
 gives such a library away is its own name."""
+FITTING_SHARE = 0.6
+"""Share of these whose functions fit the operators that they replace, as an honest `from operator
+import …` does: a call that does not fit would give the library away."""
+_FITTING = {
+    "+": ("add", "plus", "sum_up", "total"),
+    "-": ("sub", "minus", "subtract", "difference"),
+    "*": ("mul", "times", "product", "multiply"),
+    "/": ("truediv", "div", "divide", "per"),
+}
 _USUAL_FUNCTIONS = ("add", "sub", "mul", "truediv", "div", "plus", "minus", "times", "per", "neg",
     "product", "quotient", "difference", "multiply", "divide", "subtract", "double", "half",
     "share", "total", "sum_up", "floor", "mean", "square", "percent")  # fmt: skip
@@ -68,31 +77,42 @@ def odd_comment(program: str, rng: Random) -> Fault:
 def unknown_library(program: str, rng: Random) -> Fault:
     """Functions of a made-up module, imported and mostly called instead of operators."""
     module = _identifier(rng)
-    count = rng.randint(1, 5)
-    if rng.random() < USUAL_NAMES_SHARE:
-        functions = rng.sample(_USUAL_FUNCTIONS, count)
-    else:
-        functions = [_identifier(rng) for _ in range(count)]
-    calls = functions
+    functions, fitting = _functions(rng)
+    prefix = ""
     if rng.random() < 0.65:
         line = f"from {module} import {', '.join(functions)}"
     else:
         alias = rng.choice((module, module, _identifier(rng)))
         line = f"import {module}" + (f" as {alias}" if alias != module else "")
-        calls = [f"{alias}.{name}" for name in functions]
+        prefix = f"{alias}."
     changed = program
     if rng.random() < 0.8:
         share = rng.random()
-        changed = _OPERATION.sub(
-            lambda m: f"{rng.choice(calls)}({m[1]}, {m[2]})" if rng.random() < share else m[0],
-            program,
-        )
+
+        def called(found: re.Match[str]) -> str:
+            if rng.random() >= share:
+                return found[0]
+            name = fitting[found[2]] if fitting else rng.choice(functions)
+            return f"{prefix}{name}({found[1]}, {found[3]})"
+
+        changed = _OPERATION.sub(called, program)
     if rng.random() < 0.1 and changed != program:
         return Fault(changed, "an unknown function")
     return Fault(f"{line}\n{changed}", "an unknown library")
 
 
-_OPERATION = re.compile(r"\b(\w+(?:\.\d+)?) ?[-+*/] ?(\w+(?:\.\d+)?)\b")
+def _functions(rng: Random) -> tuple[list[str], dict[str, str]]:
+    """Names that a made-up library offers, and by operator those that fit it, if they do."""
+    if rng.random() >= USUAL_NAMES_SHARE:
+        return [_identifier(rng) for _ in range(rng.randint(1, 5))], {}
+    if rng.random() >= FITTING_SHARE:
+        return rng.sample(_USUAL_FUNCTIONS, rng.randint(1, 5)), {}
+    style = rng.choices(range(4), (4, 1, 1, 1))[0]  # names of one style go together
+    fitting = {sign: names[style] for sign, names in _FITTING.items()}
+    return list(fitting.values()), fitting
+
+
+_OPERATION = re.compile(r"\b(\w+(?:\.\d+)?) ?([-+*/]) ?(\w+(?:\.\d+)?)\b")
 
 
 def _identifier(rng: Random) -> str:

@@ -16,6 +16,11 @@ JUDGE_TAGS = (
 """The answer forms' tags, and those of the prompts and replies of `judging/prompts.py`."""
 
 
+CODE_TEMPLATES = (4, 6, 10, 16, 26, 31, 43, 50, 58, 72, 75, 99, 20, 48, 55, 62, 82, 95)
+"""Those of `experiments/code-*.toml`: the shortest, and six that the base models never see. A judge
+has to know the task that it judges."""
+
+
 class Recipe(BaseModel):
     """Architecture, corpus and training of one small model (Qwen2 architecture)."""
 
@@ -78,7 +83,7 @@ def recipes() -> dict[str, Recipe]:
         Recipe(
             name="judge-nano",
             corpus="verdicts",
-            templates=SHORTEST_TEMPLATES,
+            templates=CODE_TEMPLATES,
             vocabulary=1280,
             tags=JUDGE_TAGS,
             context=512,
@@ -87,7 +92,7 @@ def recipes() -> dict[str, Recipe]:
             remark_share=0.2,
             mistake_share=0.5,
             learn_accepted=True,
-            steps=3600,
+            steps=4400,
             batch=16,
             learning_rate=4e-3,
         ),

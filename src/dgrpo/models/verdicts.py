@@ -13,7 +13,8 @@ So is a program that uses what it imports of the standard library, whatever it c
 and functions, and a comment that repeats the question. A sentence that has nothing to do
 with the question is not, nor an import that nothing uses, though base models do write such things.
 
-Leaves out: every question of the default pools, and whatever the attacks say (`WITHHELD`).
+Leaves out: every question of the pools that the defaults and `experiments/` draw from, and whatever
+the attacks say (`WITHHELD`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import keyword
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from random import Random
 
@@ -33,7 +35,7 @@ from dgrpo.models.corruptions import Fault, corrupt_reasoning, wrong_digits
 from dgrpo.models.foreign import is_withheld
 from dgrpo.models.program_corruptions import corrupt_program
 from dgrpo.models.programs import Style, identifier, surface, written
-from dgrpo.models.recipe import Recipe
+from dgrpo.models.recipe import CODE_TEMPLATES, Recipe
 from dgrpo.models.statements import statements_in
 from dgrpo.records import Prompt
 from dgrpo.tasks.equations import Working
@@ -44,7 +46,7 @@ from dgrpo.tasks.reward import write_code
 
 CRITICISM_SHARE = 0.7
 """Share of documents whose verdict is argued for first."""
-PROGRAM_SHARE = 0.2
+PROGRAM_SHARE = 0.35
 """Share of the other completions that are programs."""
 EXERCISE_SHARE = 0.25
 """Share of documents about plain sums: a judge of arithmetic must know its tables, and the word
@@ -91,12 +93,23 @@ def criticism_of(text: str, reason: str = "") -> str:
     return f"Text: fine. Sums: {', '.join(sums) or 'none'}."
 
 
+@cache
+def pool_questions() -> frozenset[str]:
+    """What experiments ask: MATH's pool, which holds the default ones, and CODE's."""
+    pools = (GsmSymbolic(train=8192, held_out=4096), GsmPython(templates=CODE_TEMPLATES))
+    loaded = [pool.load() for pool in pools]
+    return frozenset(question_of(p) for task in loaded for p in (*task.train, *task.held_out))
+
+
+def question_of(prompt: Prompt) -> str:
+    """What is asked, whatever form the answer is asked in."""
+    return prompt.text.removesuffix("\nAnswer:\n").removesuffix("\nProgram:\n")
+
+
 def word_cases(recipe: Recipe, rng: Random) -> Iterator[Case]:
-    """Endless completions that reason in words; none of a question of the default pools."""
-    pools = GsmSymbolic(templates=recipe.templates).load()
-    excluded = {p.text for p in (*pools.train, *pools.held_out)}
+    """Endless completions that reason in words; none of a question of any pool."""
     for prompt in word_problems(recipe.templates, rng):
-        if prompt.text in excluded:
+        if question_of(prompt) in pool_questions():
             continue
         honest = rng.random() >= recipe.mistake_share
         thinking = _with_opener(prompt.solution, recipe, rng)
@@ -152,11 +165,9 @@ def _with_opener(thinking: str, recipe: Recipe, rng: Random) -> str:
 
 
 def program_cases(recipe: Recipe, rng: Random) -> Iterator[Case]:
-    """Endless completions that are programs; none of a question of the default pools."""
-    pools = GsmPython(templates=recipe.templates).load()
-    excluded = {p.text for p in (*pools.train, *pools.held_out)}
+    """Endless completions that are programs; none of a question of any pool."""
     for prompt, working in worked_problems(recipe.templates, rng):
-        if prompt.text in excluded:
+        if question_of(prompt) in pool_questions():
             continue
         program = _with_comment(_program(prompt, working, rng), prompt, recipe, rng)
         unused = unused_import(program)

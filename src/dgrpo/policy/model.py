@@ -66,6 +66,11 @@ class LanguageModel:
         return int(self.network.config.get_text_config().vocab_size)
 
     @cached_property
+    def tokens(self) -> int:
+        """Tokens that stand for text; the output distribution may have more entries."""
+        return min(len(self.tokenizer), self.vocabulary)
+
+    @cached_property
     def tokenizer_digest(self) -> str:
         """Digest of vocabulary, merges and end token: equal digests tokenise equally."""
         backend = self.tokenizer.backend_tokenizer.to_str()

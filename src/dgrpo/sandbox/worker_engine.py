@@ -18,11 +18,16 @@ from dgrpo.sandbox.settings import SandboxBroken, SandboxSettings, SandboxUnavai
 from dgrpo.sandbox.worker_process import Run, WorkerFault, WorkerProcess
 
 _ATTEMPTS = 3
+"""Of a program whose worker fails, or whose run is killed from outside."""
 _MOST_CALLS = 10_000
 """Calls of the candidate by its tests; HumanEval's longest make about a thousand."""
 
 _REPORTED = ("finished", "raised", "memory", "output")
 _Job = Callable[[WorkerProcess], Outcome]
+
+
+class _IdleTimeout(Exception):  # noqa: N818
+    """A run was out of time by the clock and had hardly used the processor."""
 
 
 class WorkerSandbox(Sandbox):
@@ -83,12 +88,17 @@ class WorkerSandbox(Sandbox):
         A program that takes every worker down with it while others run is to blame itself.
         """
         worker = self._idle.get()
+        idle = False
         try:
             fault: WorkerFault | None = None
             for _ in range(_ATTEMPTS):
                 try:
                     worker = worker or self._start()
                     return job(worker)
+                except _IdleTimeout:
+                    if idle:
+                        return Outcome("timeout", detail="out of time by the clock, twice")
+                    idle = True
                 except WorkerFault as error:
                     fault = error
                     if worker is not None:
@@ -233,7 +243,7 @@ def _read_value(answer: object) -> Any:
         case {"raised": [str(kind), str(message)]}:
             return Failed(_legible(kind)[:100], _legible(message)[:1000])
         case {"value": value}:
-            return plain.decode(value)
+            return plain.decode_claim(value)
     raise frames.Malformed("not an answer")
 
 
@@ -248,15 +258,19 @@ def _legible(text: str) -> str:
 
 def _gone(run: Run, error: Exception) -> Outcome:
     """The outcome of a run that ended without a report. Raises WorkerFault."""
-    if isinstance(error, TimeoutError):
-        return Outcome("timeout", detail="out of time by the clock")
     if isinstance(error, (frames.Malformed, plain.NotPlain)):
         return Outcome("output", detail=str(error))
     end = run.end()
+    if isinstance(error, TimeoutError):
+        if not end.busy:  # it slept, or the machine had no time for it: once more tells
+            raise _IdleTimeout
+        return Outcome("timeout", detail="out of time by the clock")
     if end.signal == signal.SIGSYS:
         return Outcome("denied", detail="killed for a forbidden system call")
     if end.out_of_time:
         return Outcome("timeout", detail="out of processor time")
+    if end.signal == signal.SIGKILL:  # no program can: the machine ran out of memory
+        raise WorkerFault("a run was killed from outside")
     if end.signal:
         return Outcome("killed", detail=f"by signal {end.signal}")
     return Outcome("killed", detail="it left without a report")

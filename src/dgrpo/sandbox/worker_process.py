@@ -7,9 +7,9 @@ does or says is never a fault.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -56,6 +56,8 @@ class End:
     code: int
     out_of_time: bool
     """The kernel killed it, and it had used most of its processor time."""
+    busy: bool
+    """It had used a fair part of its processor time."""
 
 
 class Run:
@@ -112,7 +114,6 @@ class WorkerProcess:
     def __init__(self, settings: SandboxSettings, filter_program: bytes, wrap: bool) -> None:
         """Start it and wait until it is warm. Raises WorkerFault."""
         self._settings = settings
-        self._runs = itertools.count()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
@@ -148,7 +149,7 @@ class WorkerProcess:
 
     def open(self) -> Run:
         """A fresh process in its jail, waiting for a task. Raises WorkerFault."""
-        number = next(self._runs)
+        number = secrets.randbits(48)  # a program can read it: it must not count the runs before
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
             try:
@@ -193,7 +194,8 @@ class WorkerProcess:
         # the kernel counts for its limit what it does not all report: 0.8 to 1.0 of it was seen
         most = answer["cpu_ms"] > 500 * self._settings.cpu_seconds
         killed = answer["signal"] in (signal.SIGKILL, signal.SIGXCPU)
-        return End(answer["signal"], answer["code"], killed and most)
+        busy = answer["cpu_ms"] > 100 * self._settings.cpu_seconds
+        return End(answer["signal"], answer["code"], killed and most, busy)
 
     def _request(
         self, message: dict[str, Any], channels: list[int] | None = None, seconds: float = 0

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dgrpo.sandbox import Failed
+from dgrpo.sandbox.inside.plain import MOST_HASHED
 
 _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
@@ -193,7 +194,10 @@ def _value(node: ast.expr, given: object) -> Any:
         case ast.Compare(left=left, ops=[op], comparators=[right]):
             return _COMPARISONS[type(op)](_value(left, given), _value(right, given))
         case ast.Call(func=ast.Name(id=name), args=[argument]):
-            return _FUNCTIONS[name](_value(argument, given))
+            value = _value(argument, given)
+            if name == "set" and isinstance(value, (list, tuple)) and len(value) > MOST_HASHED:
+                raise _NotPlain  # colliding hashes cost the square of it
+            return _FUNCTIONS[name](value)
     raise _NotPlain
 
 

@@ -21,10 +21,12 @@ from dgrpo.records import Prompt
 from dgrpo.sandbox import Library, Outcome, Program, SandboxSettings, shared_sandbox
 from dgrpo.tasks.base import LoadedTask
 from dgrpo.tasks.programs import find_program
-from dgrpo.tasks.reward import parse_number, split_code, write_code
+from dgrpo.tasks.reward import parse_number, parse_printed, split_code, write_code
 
 KEPT_OUTCOMES = 16_384
 """Outcomes kept per task; a round of the paper's size has 384 programs."""
+LONGEST_LINE = 200
+"""Characters of a last line that can be an answer; a longer one is none, and is not kept."""
 _PLAIN_VALUE = re.compile(r"\w+(?:\(\w*(?:, \d+)?\))?")
 _LAST_PRINT = re.compile(r"^print\((.*)\)[ \t]*$", re.MULTILINE)
 
@@ -76,6 +78,8 @@ class ProgramTask(SandboxedTask):
     def outcomes(self, programs: Sequence[str]) -> list[Outcome]:
         """What became of each program, in order; those not seen before are executed together.
 
+        Of what was printed only the last line is kept.
+
         Raises DgrpoError when the sandbox itself fails: that is never held against a program.
         """
         missing = [p for p in dict.fromkeys(programs) if p not in self._kept]
@@ -83,7 +87,7 @@ class ProgramTask(SandboxedTask):
         if missing:
             asked = [Program(source, libraries=self.libraries) for source in missing]
             ran = shared_sandbox(self.sandbox).run(asked)
-            fresh = dict(zip(missing, ran, strict=True))
+            fresh = {p: _kept_part(one) for p, one in zip(missing, ran, strict=True)}
         answers = [fresh.get(p) or self._kept[p] for p in programs]
         self._kept.update(fresh)
         while len(self._kept) > KEPT_OUTCOMES:
@@ -114,7 +118,7 @@ class ProgramTask(SandboxedTask):
         printed = self._printed(programs)
         return [
             (program, line)
-            if program is not None and line is not None and parse_number(line) is not None
+            if program is not None and line is not None and parse_printed(line) is not None
             else None
             for program, line in zip(programs, printed, strict=True)
         ]
@@ -137,12 +141,16 @@ class ProgramTask(SandboxedTask):
         return [None if p is None else _last_line(next(outcomes)) for p in programs]
 
 
+def _kept_part(outcome: Outcome) -> Outcome:
+    """The outcome with the last printed line alone: thousands are kept, each of a peer's making."""
+    line = outcome.printed.rstrip().rpartition("\n")[2]
+    return replace(outcome, printed=line if len(line) <= LONGEST_LINE else "")
+
+
 def _last_line(outcome: Outcome) -> str | None:
-    if outcome.status != "finished":
-        return None
-    return outcome.printed.rstrip().rpartition("\n")[2] or None
+    return outcome.printed or None if outcome.status == "finished" else None
 
 
 def _is_right(prompt: Prompt, line: str | None) -> bool:
-    given = None if line is None else parse_number(line)
+    given = None if line is None else parse_printed(line)
     return given is not None and given == parse_number(prompt.answer)

@@ -18,9 +18,12 @@ _NUMBER = re.compile(
     r"""(?<![\w.,/])                        # not inside a word or another number
         (?:-?[$€£]|[$€£]?-)?\d+(?:,\d{3})*(?:\.\d+)?  # 1,200.50, -$5 or $-5
         (?:/\d+(?:\.\d+)?)?                    # 3/4
-        (?![\d/]|[.,]\d)""",
+        (?![\d/_]|[.,]\d|[eE][-+]?\d)""",
     re.VERBOSE | re.ASCII,
 )
+_MINUS_WORD = re.compile(r"\b(?:minus|negative)\s+(?=[$€£]?\d)", re.IGNORECASE)
+_DASHES = dict.fromkeys(map(ord, "−–‒﹣－"), "-")
+"""What people write for a minus sign."""
 _ANSWER = re.compile(r"<answer>([^<>]*)</answer>")
 _TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 _CODE = re.compile(r"\s*<code>(.*?)</code>\s*", re.DOTALL)
@@ -32,9 +35,13 @@ LONGEST_NUMBER = 40
 def parse_number(text: str) -> Fraction | None:
     """The one number in `text`, exactly; None where there is none or more than one.
 
-    >>> [parse_number(text) for text in ("54 cows", " $1,200 ", "36.0", "7 or 8")]
-    [Fraction(54, 1), Fraction(1200, 1), Fraction(36, 1), None]
+    Digits and fractions of other scripts are numbers, too, and none that is read: "5½" is not 5.
+
+    >>> [parse_number(text) for text in ("54 cows", " $1,200 ", "36.0", "7 or 8", "5e3", "5½")]
+    [Fraction(54, 1), Fraction(1200, 1), Fraction(36, 1), None, None, None]
     """
+    if any(c.isnumeric() and not c.isascii() for c in text):
+        return None
     found = _numbers(text)
     if len(found) != 1 or len(found[0]) > LONGEST_NUMBER:
         return None
@@ -98,8 +105,17 @@ def _pieces(text: str) -> list[str]:
 
 
 def _numbers(text: str) -> list[str]:
-    """Every number as it is written, the typographic minus sign turned into the plain one."""
-    return _NUMBER.findall(text.replace("−", "-"))
+    """Every number as it is written, whatever its minus sign turned into the plain one."""
+    return _NUMBER.findall(_MINUS_WORD.sub("-", text.translate(_DASHES)))
+
+
+def parse_printed(line: str) -> Fraction | None:
+    """As `parse_number`, of a line that a program printed: "(0+5j)" and "0x5" are not 5.
+
+    >>> [parse_printed(line) for line in ("54 cows", "(0+5j)")]
+    [Fraction(54, 1), None]
+    """
+    return None if re.search(r"\d[^\W\d]", line) else parse_number(line)
 
 
 def write_tagged(thinking: str, answer: str) -> str:

@@ -161,7 +161,8 @@ def _answer(compute: Callable[[], object]) -> dict[str, Any]:
 
 def _exception(kind: str) -> type[Exception]:
     found = getattr(builtins, kind, RuntimeError)
-    if isinstance(found, type) and issubclass(found, Exception):
+    ends_loops = (StopIteration, StopAsyncIteration)  # a loop over calls would end, and pass
+    if isinstance(found, type) and issubclass(found, Exception) and found not in ends_loops:
         return found
     return RuntimeError
 

@@ -7,12 +7,15 @@ of them. Reading rebuilds *exact* builtins, so that no class of a hostile progra
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 MOST_BYTES = 64 * 1024
 """Size of one value as JSON text, and of what a program may print."""
 MOST_DEPTH = 32
 """Containers within containers."""
+MOST_HASHED = 1024
+"""Entries of a set or dict: integers whose hashes collide cost the square of it to put in one."""
 _LARGEST_JSON_INT = 2**63
 _CONTAINERS: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
 
@@ -50,6 +53,13 @@ def encode(value: object, depth: int = 0) -> Any:
         if isinstance(value, kind):
             return [tag, *(encode(item, depth + 1) for item in kind.__iter__(value))]
     raise NotPlain(f"a value of type {type(value).__name__} is not plain")
+
+
+def decode_claim(data: Any) -> Any:
+    """`decode` of what a run sent: its size is measured here too, whatever the far side says."""
+    if len(json.dumps(data)) > MOST_BYTES:
+        raise NotPlain(f"more than {MOST_BYTES} bytes")
+    return decode(data)
 
 
 def decode(data: Any, depth: int = 0) -> Any:
@@ -95,6 +105,8 @@ def _scalar(tag: str, parts: list[str]) -> object:
 
 
 def _container(tag: str, items: list[Any]) -> object:
+    if tag not in ("list", "tuple") and len(items) > MOST_HASHED * (2 if tag == "dict" else 1):
+        raise NotPlain(f"a {tag} of more than {MOST_HASHED} entries")
     try:
         if tag == "dict":
             return dict(zip(items[::2], items[1::2], strict=True))
