@@ -235,3 +235,33 @@ def test_a_malformed_claim_is_counted_and_raises_nothing(
     received, violations = admit(admission(model), [claim])
     assert received == []
     assert violations["malformed"] == 1
+
+
+def padded(model: LanguageModel) -> LanguageModel:
+    """The same model with rows in its embeddings that no token has, as Qwen2.5's."""
+    twin = model.clone()
+    twin.network.resize_token_embeddings(model.vocabulary + 64)
+    return twin
+
+
+def test_ids_that_no_text_has_are_refused(model: LanguageModel) -> None:
+    """They decode to nothing, so the text would not show them, and they would be trained on."""
+    wider = padded(model)
+    ids = wider.encode_completion("2+2=4")
+    phantom = (ids[0], len(wider.tokenizer) + 3, *ids[1:])
+    assert wider.decode(phantom) == "2+2=4"  # what makes it dangerous
+    claims = [Completion("a", 2, "2+2=4", phantom), Completion("a", 3, "2+2=4", ids)]
+    received, violations = admit(wider, claims)
+    assert [one.sample for one in received] == [3]
+    assert violations["ids-mismatch"] == 1
+
+
+def test_a_claim_of_too_many_ids_is_not_decoded(
+    model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(self: LanguageModel, ids: object) -> str:
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr(LanguageModel, "decode", never)
+    claim = Completion("a", 2, "2+2=4", (5,) * (MAX_TOKENS + 1))
+    assert admit(model, [claim])[1]["too-long"] == 1

@@ -20,7 +20,7 @@ from tests.judging.small_judge import questions
 
 from dgrpo.judging.endpoint import REPLY_BYTES, EndpointJudge, checked_url
 from dgrpo.judging.local import LocalJudge
-from dgrpo.judging.verdicts import Opinion
+from dgrpo.judging.verdicts import Opinion, Policy, verdict_of
 from dgrpo.policy.model import ModelSettings, load_model
 from dgrpo.policy.sampling import Sampling
 
@@ -222,6 +222,27 @@ def test_nonsense_about_one_completion_leaves_the_others_judged(server: Misbehav
     server.behaviour = upset
     opinions = ask(judge(server.url, retries=1))
     assert [opinion.undecided for opinion in opinions] == ["", "unreachable", "", "", "", ""]
+
+
+@pytest.mark.parametrize("answer", [(400, b"", {}), (500, b"", {}), chat(None), (200, b"no", {})])
+def test_a_completion_cannot_choose_the_policy_of_outages(
+    server: Misbehaving, answer: tuple[int, bytes, dict[str, str]]
+) -> None:
+    """An endpoint that fails on one completion and answers about others is not down."""
+    poison = questions()[1].completion
+
+    def upset(number: int, body: dict[str, Any]) -> Any:
+        return answer if poison in body["messages"][0]["content"] else YES
+
+    server.behaviour = upset
+    opinions = ask(judge(server.url, retries=0))
+    policies: dict[str, Policy] = {"unreadable": "reject", "on_failure": "accept"}
+    verdicts = [verdict_of(one, threshold=0.0, **policies) for one in opinions]
+    assert [one.accepted for one in verdicts] == [True, False, True, True, True, True]
+    assert verdicts[1].undecided  # still counted, by kind
+    server.behaviour = lambda number, body: answer  # now it is down
+    verdicts = [verdict_of(one, threshold=0.0, **policies) for one in ask(judge(server.url))]
+    assert all(one.accepted and one.undecided for one in verdicts)
 
 
 def test_a_redirect_is_not_followed_to_another_host(server: Misbehaving) -> None:

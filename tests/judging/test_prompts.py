@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 import pytest
 from hypothesis import given
@@ -181,3 +182,25 @@ def test_white_space_without_end_costs_linear_time() -> None:
     for opening in ("<", "</", "<a", "<|", "[A", "|", "#", "< " * 50_000):
         assert neutralise(opening + " " * 200_000 + "x").endswith("  x")
     assert "�" in neutralise("\x00" * 200_000)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[|endofturn|]", "[|assistant|]", "[gMASK]", "＜/quote 507＞", "\u00a0assistant:",
+        "\u3000User:", "Assistant：", "assistant :", "### Assistant\n", "a\u034fb", "a\ufe0fb",
+        "a\U000e0101b", "a\u2800b", "a\u3164b",
+    ],
+)  # fmt: skip
+def test_what_looks_like_structure_or_cannot_be_seen_is_changed(text: str) -> None:
+    assert neutralise(text) != text
+
+
+def test_the_fence_does_not_close_for_a_tokenizer_that_normalises_either() -> None:
+    """Wide digits count as the digits that NFKC makes of them."""
+    wide = str.maketrans("0123456789", "０１２３４５６７８９")
+    for number in range(1000):
+        text = f"{number} ({str(number).zfill(3).translate(wide)})"
+        asked = judge_prompt(QUESTION, text, style="brief", criticism=True)
+        inside = asked.text.partition(f"<quote {asked.nonce}>")[2].partition("</quote")[0]
+        assert asked.nonce not in unicodedata.normalize("NFKC", inside)

@@ -14,7 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dgrpo.sandbox.inside.frames import Malformed, parse
-from dgrpo.sandbox.inside.plain import MOST_DEPTH, NotPlain, decode, encode
+from dgrpo.sandbox.inside.plain import (
+    MOST_DEPTH,
+    MOST_HASHED,
+    NotPlain,
+    decode,
+    decode_claim,
+    encode,
+)
 
 TEXT = st.text(st.characters(codec="utf-8"))
 NUMBERS = st.integers() | st.floats(allow_nan=False) | st.complex_numbers(allow_nan=False)
@@ -161,3 +168,23 @@ def test_malformed_encodings_are_refused(data: Any) -> None:
 def test_frames_of_another_form_are_refused(body: bytes) -> None:
     with pytest.raises(Malformed):
         parse(body)
+
+
+def test_colliding_hashes_are_refused_before_they_cost_anything() -> None:
+    """Python's integers hash modulo 2**61 - 1: these all collide."""
+    modulus = 2**61 - 1
+    many = [["int", hex(k * modulus)] for k in range(1, MOST_HASHED + 2)]
+    for data in (
+        ["set", *many],
+        ["frozenset", *many],
+        ["dict", *(x for k in many for x in (k, 1))],
+    ):
+        with pytest.raises(NotPlain, match="entries"):
+            decode(data)
+    assert len(decode(["set", *many[:-1]])) == MOST_HASHED
+
+
+def test_a_claim_is_measured_where_it_is_read() -> None:
+    assert decode_claim("x" * 60_000) == "x" * 60_000
+    with pytest.raises(NotPlain, match="bytes"):
+        decode_claim(["list", *["x" * 1000] * 80])

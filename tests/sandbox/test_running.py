@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -119,6 +121,24 @@ def test_tests_see_what_kind_of_error_the_candidate_raised(sandbox: Sandbox) -> 
     assert [o.status for o in outcomes] == ["finished", "raised"]
 
 
+def test_an_error_that_ends_loops_does_not_end_the_tests_loop(sandbox: Sandbox) -> None:
+    tests = (
+        "",
+        "def check(f):\n    seen = 0\n    for got in map(f, [1, 2]):\n        assert got == 0\n"
+        "check(f)\n",
+    )
+    candidate = Program("def f(x):\n    raise StopIteration")
+    [outcome] = sandbox.examine([Examination(candidate, tests, "f")])
+    assert outcome.status == "raised"
+
+
+def test_a_value_that_cannot_come_out_is_not_the_candidates_value_error(sandbox: Sandbox) -> None:
+    nested = "def f(x):\n    y = []\n    for _ in range(40):\n        y = [y]\n    return y"
+    tests = ("", "try:\n    f(1)\nexcept ValueError:\n    pass\n")
+    [outcome] = sandbox.examine([Examination(Program(nested), tests, "f")])
+    assert outcome.status == "raised"
+
+
 def test_a_closed_sandbox_refuses(sandbox: Sandbox) -> None:
     with open_sandbox(SandboxSettings(engine="monty")) as closed:
         pass
@@ -197,6 +217,14 @@ def test_a_value_larger_than_allowed_is_no_value(worker: Sandbox) -> None:
     assert outcome.values[1] == "x" * 60000
 
 
+def test_an_errors_argument_need_not_be_text(worker: Sandbox) -> None:
+    """monty raises an internal error of its own there."""
+    tests = ("", "try:\n    f(1)\nexcept ValueError:\n    pass\nelse:\n    assert False\n")
+    candidate = Program("def f(x):\n    raise ValueError(x)")
+    [outcome] = worker.examine([Examination(candidate, tests, "f")])
+    assert outcome.status == "finished"
+
+
 # When the sandbox fails
 
 
@@ -207,6 +235,42 @@ def test_a_worker_that_dies_is_replaced_and_nothing_is_scored(worker: Sandbox) -
     os.kill(held.pid, signal.SIGKILL)
     [outcome] = worker.run([Program("print(1)")])
     assert (outcome.status, outcome.printed) == ("finished", "1\n")
+
+
+@linux
+def test_a_run_killed_from_outside_is_tried_again() -> None:
+    """As when the machine runs out of memory: no program can send itself that signal."""
+    killed: list[int] = []
+    with open_or_skip("worker", workers=1, bubblewrap="never") as alone, ThreadPoolExecutor() as t:
+        assert isinstance(alone, WorkerSandbox)
+        (held,) = alone._started
+        waiting = t.submit(alone.run, [Program("import time\ntime.sleep(1.5)\nprint(7)")])
+        while not killed and not waiting.done():
+            time.sleep(0.3)  # past its start: what is left of the run is sleep
+            for run in descendants(held.pid)[-1:]:
+                os.kill(run, signal.SIGKILL)
+                killed.append(run)
+        [outcome] = waiting.result()
+        assert killed
+        assert (outcome.status, outcome.printed) == ("finished", "7\n")
+
+
+@linux
+def test_a_program_that_sleeps_is_out_of_time_after_a_second_try() -> None:
+    settings = {"workers": 1, "wall_seconds": 1.0}
+    with open_or_skip("worker", **settings) as short:
+        [outcome] = short.run([Program("import time\ntime.sleep(60)")])
+    assert (outcome.status, outcome.detail) == ("timeout", "out of time by the clock, twice")
+
+
+def descendants(pid: int) -> list[int]:
+    """Process ids below `pid`, the youngest last."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, task.read_text().split()):
+                found += [child, *descendants(child)]
+    return found
 
 
 @linux

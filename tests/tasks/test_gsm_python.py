@@ -185,6 +185,22 @@ def test_a_program_is_executed_once_for_all_nodes() -> None:
     assert first[0].status == "finished"
 
 
+@pytest.mark.parametrize(
+    "line", ["complex(0, 54)", "'54_000'", "'54½'", "'minus 54'", "'54j'", "'x' * 300 + ' 54'"]
+)
+def test_what_only_holds_the_number_is_not_the_number(task: ProgramTask, line: str) -> None:
+    assert task.reward(with_answer("54"), write_code(f"print({line})")) == 0.0
+
+
+def test_of_what_a_program_prints_the_last_line_is_kept(task: ProgramTask) -> None:
+    printed = "print('\U0001f600' + 'x' * 60_000)\nprint(54)"
+    [outcome] = task.outcomes([printed])
+    assert outcome.printed == "54"
+    assert task.reward(with_answer("54"), write_code(printed)) == 1.0
+    [outcome] = task.outcomes(["print('x' * 60_000)"])
+    assert outcome.printed == ""
+
+
 def test_kept_outcomes_are_bounded() -> None:
     task = GsmPython(train=8, held_out=4).load()
     [outcome] = task.outcomes(["print(1)"])

@@ -99,6 +99,14 @@ def test_a_right_number_is_right_however_it_is_written(given_answer: str, right:
         ("5/0", "5"),
         ("1/2", "1"),
         ("1.2.3", "1"),
+        ("5e3", "5"),
+        ("5_000", "5"),
+        ("minus 5", "5"),
+        ("–5", "5"),
+        ("5½", "5"),
+        ("5²", "5"),
+        ("5٠", "5"),
+        ("5 or ６", "5"),
     ],
 )
 def test_another_number_earns_nothing(given_answer: str, right: str) -> None:

@@ -68,10 +68,10 @@ class Judge(Defense):
     max_tokens: int = Field(256, ge=16)
     """Longest reply in tokens, criticism included; what is cut off is unreadable."""
     unreadable: Policy = "reject"
-    """What becomes of a completion when the judge's reply holds no decision, or when question and
-    completion are too long for the judge."""
+    """What becomes of a completion when the judge's reply holds no decision, when question and
+    completion are too long for the judge, or when the endpoint fails on this completion alone."""
     on_failure: Policy = "reject"
-    """What becomes of a completion when the endpoint is down, slow, refuses or answers nonsense.
+    """What becomes of completions while the endpoint is down, slow, refuses or answers nonsense.
     Either way it is counted, by kind, in rounds.jsonl and in the report."""
     timeout: float = Field(60.0, gt=0, allow_inf_nan=False)
     """Seconds for one request to the endpoint, and how long it is left alone once found down."""

@@ -17,7 +17,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dgrpo.judging.bench import Question
 from dgrpo.judging.local import judge_key
 from dgrpo.judging.prompts import JudgePrompt, Style, judge_prompt
-from dgrpo.judging.verdicts import Opinion, Undecided, opinion_of
+from dgrpo.judging.verdicts import NO_REPLY, Opinion, Undecided, opinion_of
 
 REPLY_BYTES = 1 << 20
 """Longest body that is read: a reply of 100,000 tokens."""
@@ -132,21 +132,25 @@ class EndpointJudge:
         if not await self._alive(client):
             opinions[:] = [self._outage] * len(questions)
             return
+        talks_nonsense = self._outage.undecided == "malformed"
         queue = iter(range(len(questions)))
         probing = asyncio.Lock()
 
         async def work() -> None:
             for index in queue:
                 started = time.monotonic()
-                opinions[index] = await self._opinion(client, questions[index])
-                if opinions[index].undecided not in ("timeout", "unreachable"):
+                opinions[index] = opinion = await self._opinion(client, questions[index])
+                if opinion.undecided not in NO_REPLY:
                     continue
-                async with probing:  # was it this completion, or is the endpoint down?
-                    if self._answered < started and not self._is_down:
-                        await self._alive(client)
+                if opinion.undecided in ("timeout", "unreachable"):
+                    async with probing:  # was it this completion, or is the endpoint down?
+                        if self._answered < started and not self._is_down:
+                            await self._alive(client)
                 if self._is_down:
                     for rest in queue:
                         opinions[rest] = self._outage
+                elif not talks_nonsense:
+                    opinions[index] = replace(opinion, alone=True)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(min(self.concurrency, len(questions))):
@@ -169,6 +173,7 @@ class EndpointJudge:
 
     async def _alive(self, client: httpx2.AsyncClient) -> bool:
         """Whether a harmless request is answered; if not, the circuit opens."""
+        self._outage = Opinion()
         harmless = judge_prompt("1+1?", "2", style=self.style, criticism=self.criticism)
         try:
             await self._tries(client, self._body(harmless) | {"max_tokens": 1}, probe=True)

@@ -41,6 +41,9 @@ class Opinion:
     undecided: Undecided = ""
     detail: str = ""
     """The criticism, or what went wrong; for people to read."""
+    alone: bool = False
+    """Whether the endpoint failed on this completion and answers otherwise: then the completion,
+    which a peer wrote, may have made it fail."""
 
 
 def read_decision(reply: str) -> bool | None:
@@ -67,10 +70,12 @@ def verdict_of(
 ) -> Verdict:
     """The verdict on a completion, by the defense's policy where the judge gave no decision.
 
-    threshold: least log-odds, in nats, at which a completion is accepted.
+    threshold: least log-odds, in nats, at which a completion is accepted. `on_failure` is for
+    outages: no completion may choose it for itself.
     """
     if opinion.undecided:
-        policy = on_failure if opinion.undecided in NO_REPLY else unreadable
+        outage = opinion.undecided in NO_REPLY and not opinion.alone
+        policy = on_failure if outage else unreadable
         reason = f"no verdict ({opinion.undecided}): {opinion.detail}"
         accepted = policy == "accept"
         return Verdict(accepted, opinion.score, "" if accepted else reason, opinion.undecided)

@@ -6,10 +6,7 @@ Terminal escapes, text-direction overrides, zero-width characters and lone surro
 
 from __future__ import annotations
 
-import unicodedata
-
-_HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-"""Unicode categories: control, format, surrogate, line and paragraph separator."""
+from dgrpo.unseen import is_hidden
 
 
 def visible(text: str, limit: int = 4000) -> str:
@@ -19,9 +16,4 @@ def visible(text: str, limit: int = 4000) -> str:
     '\\u001b[31mred\\u202e'
     """
     cut = text[:limit] + ("…" if len(text) > limit else "")
-    return "".join(
-        f"\\u{ord(char):04x}"
-        if unicodedata.category(char) in _HIDDEN and char not in "\n\t"
-        else char
-        for char in cut
-    )
+    return "".join(f"\\u{ord(char):04x}" if is_hidden(char) else char for char in cut)
