@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dgrpo.measurement.intervals import Interval, bootstrap_mean, paired_difference, wilson
+from dgrpo.measurement.intervals import Interval, mean_over_seeds, paired_difference
+from dgrpo.report.tables import Rate, independent
 from dgrpo.runs.reader import Run, find_runs
 
 HERE = Path(__file__).parent
@@ -106,7 +107,8 @@ def fates(by_name: dict[str, list[Run]]) -> str:
             lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + (
         "\n\nCounted once per completion: honest receivers hold equal weights and decide alike."
-        " 95 % Wilson intervals."
+        " 95 % Wilson intervals, over different texts where a run records them, else over"
+        " completions, which makes them too narrow: an attacker sends copies."
     )
 
 
@@ -121,12 +123,12 @@ def fate(runs: Sequence[Run], what: str, stopped: str) -> str:
     """A count over all rounds and seeds, divided by the honest receivers, with its interval."""
     receivers = runs[0].settings["nodes"] - runs[0].settings["malicious"]
     lines = [line.screening for run in runs for line in run.rounds]
-    total = round(sum(getattr(one, what) for one in lines) / receivers)
-    count = round(sum(getattr(one, stopped) for one in lines) / receivers)
-    if not total:
+    counted = (sum(getattr(one, name) for one in lines) for name in (stopped, what))
+    rate = Rate.of(*counted, independent(lines, what, receivers))
+    if rate is None:
         return "–"
-    low, high = wilson(count, total)
-    return f"{count:,} of {total:,} ({100 * low:.2f} to {100 * high:.2f} %)"
+    count, total = (round(n / receivers) for n in (rate.successes, rate.trials))
+    return f"{count:,} of {total:,} ({100 * rate.low:.2f} to {100 * rate.high:.2f} %)"
 
 
 def reached(run: Run, share: float) -> int | None:
@@ -150,8 +152,8 @@ def end(run: Run, field: str, which: str = "end") -> float:
 
 
 def mean(runs: Sequence[Run], field: str, which: str = "end") -> Interval:
-    """Mean over seeds with its bootstrap interval."""
-    return bootstrap_mean([end(run, field, which) for run in runs])
+    """Mean over seeds with Student's t interval."""
+    return mean_over_seeds([end(run, field, which) for run in runs])
 
 
 def percent(value: Interval) -> str:
@@ -177,7 +179,7 @@ INTRODUCTION = """# TEXT and the logit check, at small scale
 Made by `python docs/results/make_results.py` from the runs in [runs/](runs/). Each experiment is a
 file of [experiments/](../../experiments/README.md), run as `dgrpo run experiments/NAME.toml --seeds
 0 1 2 3 4 --threads 1`. The last point has 1,024 held-out completions per seed, the others 64. Means
-over seeds with 95 % bootstrap intervals over seeds.
+over seeds with Student's 95 % t intervals.
 """
 
 

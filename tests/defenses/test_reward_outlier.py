@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from dgrpo.defenses.reward_outlier import RewardOutlier
 from dgrpo.records import Received, TokenScores, Verdict
+from dgrpo.tasks.assignment import Topology
 from dgrpo.tasks.base import LoadedTask, make_prompt
 
 PROMPTS = tuple(make_prompt("t", f"{n} cows?", str(n), f"{n}") for n in range(1, 9))
@@ -26,6 +27,7 @@ class Guarded:
     """A receiver that only has its task: this defense asks for nothing else."""
 
     name: str = "node-0"
+    topology: Topology = "horizontal"
     task: LoadedTask = TASK
     vocabulary: int = 0
 
@@ -45,9 +47,11 @@ def group(*right: bool, prompt: int = 0) -> list[Received]:
     return [said(f"node-{s}", one, prompt, s) for s, one in enumerate(right)]
 
 
-def check(defense: RewardOutlier, received: list[Received]) -> list[Verdict]:
+def check(
+    defense: RewardOutlier, received: list[Received], topology: Topology = "horizontal"
+) -> list[Verdict]:
     """Its verdicts."""
-    node = Guarded()
+    node = Guarded(topology=topology)
     return asyncio.run(defense.start(node).check(received, node))  # type: ignore[arg-type]
 
 
@@ -64,6 +68,14 @@ def test_a_lone_wrong_answer_stands_out_as_well() -> None:
     verdicts = check(RewardOutlier(), group(WRONG, *[RIGHT] * 11))
     assert [v.accepted for v in verdicts] == [False, *[True] * 11]
     assert verdicts[0].reason == "reward 3.3 standard deviations from the group's mean"
+
+
+def test_vertically_a_group_is_a_senders() -> None:
+    """Two senders happen on one prompt: neither is measured by the other's answers."""
+    several = [said("node-0", RIGHT, 0, sample) for sample in range(12)]
+    alone = [said("node-1", WRONG, 0, 0)]
+    assert not check(RewardOutlier(), [*several, *alone])[-1].accepted
+    assert check(RewardOutlier(), [*several, *alone], "vertical")[-1].accepted
 
 
 def test_poison_of_full_reward_in_a_mixed_group_passes() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dgrpo.measurement.intervals import bootstrap_mean, paired_difference, wilson
+from dgrpo.measurement.intervals import mean_over_seeds, paired_difference, t_quantile, wilson
 
 
 @pytest.mark.parametrize(
@@ -40,41 +40,43 @@ def test_wilson_refuses_more_successes_than_trials() -> None:
 
 
 def test_one_value_has_a_mean_but_no_interval() -> None:
-    interval = bootstrap_mean([0.25])
+    interval = mean_over_seeds([0.25])
     assert (interval.mean, interval.low, interval.high) == (0.25, None, None)
 
 
-def test_bootstrap_is_the_same_every_time_and_leaves_global_state_alone() -> None:
-    before = np.random.get_state()[1].tolist()  # type: ignore[index]
-    first = bootstrap_mean([0.1, 0.4, 0.3, 0.9])
-    assert first == bootstrap_mean([0.1, 0.4, 0.3, 0.9])
-    assert np.random.get_state()[1].tolist() == before  # type: ignore[index]
+@pytest.mark.parametrize(
+    ("freedom", "quantile"),  # any table of Student's t
+    [(1, 12.706), (2, 4.303), (4, 2.776), (8, 2.306), (9, 2.262), (10, 2.228), (30, 2.042)],
+)
+def test_quantiles_are_students(freedom: int, quantile: float) -> None:
+    assert t_quantile(freedom) == pytest.approx(quantile, abs=6e-4)
 
 
-@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=8))
-def test_bootstrap_interval_lies_within_the_values(values: list[float]) -> None:
-    interval = bootstrap_mean(values, resamples=200)
-    assert interval.low is not None
-    assert interval.high is not None
-    slack = 1e-6
-    assert min(values) - slack <= interval.low <= interval.high <= max(values) + slack
-
-
-def test_bootstrap_covers_the_true_mean_about_as_often_as_it_says() -> None:
-    draws = np.random.default_rng(5).normal(1.0, 0.3, size=(300, 30))
+@pytest.mark.parametrize("seeds", [3, 5, 12])
+def test_the_interval_covers_the_true_mean_as_often_as_it_says(seeds: int) -> None:
+    """With few seeds, too: that is what a bootstrap does not do."""
+    draws = np.random.default_rng(5).normal(1.0, 0.3, size=(2_000, seeds))
     covered = 0
-    for sample in draws:
-        interval = bootstrap_mean(sample.tolist(), resamples=500)
+    for sample in draws.tolist():
+        interval = mean_over_seeds(sample)
         assert interval.low is not None
         assert interval.high is not None
         covered += interval.low <= 1.0 <= interval.high
-    assert 0.89 <= covered / len(draws) <= 0.98
+    assert 0.935 <= covered / len(draws) <= 0.965
+
+
+def test_bounds_of_shares_are_shares() -> None:
+    wide = mean_over_seeds([0.1, 0.95])
+    assert wide.low is not None
+    assert wide.low < 0
+    interval = mean_over_seeds([0.1, 0.95], share=True)
+    assert (interval.mean, interval.low, interval.high) == (pytest.approx(0.525), 0.0, 1.0)
 
 
 @pytest.mark.parametrize("values", [[], [float("nan"), 1.0], [float("inf")]])
 def test_a_mean_of_nothing_is_an_error(values: list[float]) -> None:
     with pytest.raises(ValueError, match="finite values"):
-        bootstrap_mean(values)
+        mean_over_seeds(values)
 
 
 def test_pairing_removes_what_the_seed_does_to_both_runs() -> None:

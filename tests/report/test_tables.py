@@ -10,15 +10,18 @@ import pytest
 from rich.console import Console
 from tests.report.run_folders import HOSTILE, round_line, write_run
 
+from dgrpo.measurement.intervals import wilson
 from dgrpo.report.tables import (
     COLUMNS,
     NOTHING,
     ExperimentRow,
+    Rate,
     experiment_rows,
+    independent,
     percent,
     rich_table,
 )
-from dgrpo.runs.reader import find_runs
+from dgrpo.runs.reader import Screening, find_runs
 
 
 def rows(folder: Path) -> list[ExperimentRow]:
@@ -42,7 +45,9 @@ def test_seeds_of_one_experiment_make_one_row_with_an_interval(tmp_path: Path) -
     assert row.accuracy.end.mean == pytest.approx(0.6)
     assert row.accuracy.end.low is not None
     assert row.accuracy.end.high is not None
-    assert 0.5 <= row.accuracy.end.low < 0.6 < row.accuracy.end.high <= 0.7
+    # Student's t: 4.303 times 0.1 over the root of three
+    assert row.accuracy.end.low == pytest.approx(0.6 - 0.2484, abs=1e-3)
+    assert row.accuracy.end.high == pytest.approx(0.6 + 0.2484, abs=1e-3)
 
 
 def test_one_seed_has_no_interval(tmp_path: Path) -> None:
@@ -124,3 +129,19 @@ def test_a_hostile_name_cannot_steer_the_terminal(tmp_path: Path) -> None:
 )
 def test_a_share_near_its_end_keeps_its_digits(share: float, shown: str) -> None:
     assert percent(share).replace("\N{NO-BREAK SPACE}", " ") == shown
+
+
+def test_the_interval_of_a_rate_goes_by_different_texts() -> None:
+    """Copies of one text are judged alike: 48 copies of 16 texts are 16 judgements."""
+    three_receivers = {"poisoned": 144, "poisoned_stopped": 144}
+    copies = Screening(**three_receivers)
+    told = Screening(**three_receivers, different={"poisoned": 16, "poisoned_stopped": 16})
+    wide, narrow = (
+        Rate.of(144, 144, independent([one], "poisoned", receivers=3)) for one in (told, copies)
+    )
+    assert wide is not None
+    assert narrow is not None
+    assert wide.share == narrow.share == 1.0
+    assert wide.low == pytest.approx(wilson(16, 16)[0])
+    assert narrow.low == pytest.approx(wilson(48, 48)[0])
+    assert Rate.of(0, 0, independent([told], "honest", receivers=3)) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -58,14 +59,41 @@ def test_ours_is_the_mean_over_seeds_with_its_interval(tmp_path: Path) -> None:
     assert row.ours.mean == pytest.approx(0.9)
     assert row.ours.low is not None
     assert row.ours.high is not None
-    assert 0.8 <= row.ours.low < 0.9 < row.ours.high <= 1.0
+    # Student's t: 4.303 times 0.1 over the root of three
+    assert row.ours.low == pytest.approx(0.9 - 0.2484, abs=1e-3)
+    assert row.ours.high == 1.0
     assert (row.verdict, row.seeds, row.rounds) == ("weaker", 3, 2)
-    assert row.interval_reaches
+    assert row.undecided
 
 
-def test_an_interval_away_from_the_range_does_not_reach(tmp_path: Path) -> None:
-    row = compare(figure(), {"tiny": runs(tmp_path, "tiny", {0: 0.5, 1: 0.6})})
-    assert (row.verdict, row.interval_reaches) == ("weaker", False)
+@pytest.mark.parametrize(
+    ("ends", "verdict", "undecided"),
+    [
+        ((0.5, 0.51), "weaker", False),
+        ((0.94, 0.949), "weaker", True),
+        ((0.96, 0.961), "agrees", False),
+        ((0.955, 0.96), "agrees", True),
+    ],
+)
+def test_an_interval_over_the_end_of_the_range_decides_nothing(
+    tmp_path: Path, ends: tuple[float, float], verdict: str, undecided: bool
+) -> None:
+    row = compare(figure(), {"tiny": runs(tmp_path, "tiny", dict(enumerate(ends)))})
+    assert (row.verdict, row.undecided) == (verdict, undecided)
+
+
+def test_a_defended_model_that_unlearned_its_task_does_not_agree(tmp_path: Path) -> None:
+    """No attack shows in a dead model, whatever the defense did."""
+    of = experiment("tiny")
+    dead = write_finished(tmp_path, of, 0, 0.0, accuracy=0.6)
+    summary = json.loads((dead / "summary.json").read_text())
+    summary["accuracy"]["end"] = 0.01
+    (dead / "summary.json").write_text(json.dumps(summary))
+    stopped = {"section": "Defense: judge", "agrees": (0.0, 0.05), "higher": "weaker"}
+    row = compare(figure(**stopped), {"tiny": {0: read_run(dead)}})
+    assert (row.verdict, row.collapsed) == ("differs", 0.01)
+    alive = compare(figure(**stopped), {"tiny": runs(tmp_path / "alive", "tiny", {0: 0.0})})
+    assert (alive.verdict, alive.collapsed) == ("agrees", None)
 
 
 def test_one_seed_has_no_interval(tmp_path: Path) -> None:
@@ -112,6 +140,31 @@ def test_ratio_of_lengths(tmp_path: Path) -> None:
         update={"as_": "ratio"}
     )
     assert compare(ratio, zero).verdict == "not measured"
+
+
+def test_two_ratios_are_each_taken_to_their_own_control(tmp_path: Path) -> None:
+    lengths = {"tiny": 90.0, "other": 60.0, "clean-tiny": 45.0, "clean-other": 40.0}
+    all_runs = {
+        name: runs(tmp_path, name, {0: 0.9}, tokens=tokens) for name, tokens in lengths.items()
+    }
+    row = compare(
+        figure(
+            metric="completion_tokens", against="other", agrees=(1.0, 2.0),
+            over=("clean-tiny", "clean-other"), **{"as": "ratio"},
+        ),
+        all_runs,
+    )  # fmt: skip
+    assert row.ours is not None
+    assert row.ours.mean == pytest.approx((90 / 45) / (60 / 40))
+    del all_runs["clean-other"]
+    assert compare(row.figure, all_runs).verdict == "not run yet"
+
+
+def test_half_and_most_are_the_first_round_of_a_mean_of_five() -> None:
+    curve = [[n, value] for n, value in enumerate([0, 0, 0, 1, 1, 1, 0, 1, 1, 1, 1])]
+    assert curve_point(curve, "half") == 5
+    assert curve_point(curve, "most") == 7
+    assert curve_point(curve[:7], "most") == 7  # never: one more than it has
 
 
 def test_accepted_is_the_complement_of_stopped(tmp_path: Path) -> None:

@@ -109,6 +109,13 @@ def test_too_few_rounds_are_not_finished_and_more_are(tmp_path: Path) -> None:
     assert seeds_of(tmp_path, experiment(rounds=3)) == [0, 1]
 
 
+def test_a_run_with_fewer_held_out_samples_at_its_end_is_not_finished(tmp_path: Path) -> None:
+    write_finished(tmp_path, experiment(), 0, held_out_samples=8)
+    write_finished(tmp_path, experiment(), 1, held_out_samples=7)
+    assert experiment().evaluation.final_samples == 8
+    assert seeds_of(tmp_path) == [0]
+
+
 def test_a_run_that_did_not_measure_what_is_asked_is_not_finished(tmp_path: Path) -> None:
     honest = {"attack": {"name": "honest"}}
     asked = experiment(**honest)

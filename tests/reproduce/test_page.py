@@ -124,11 +124,13 @@ def test_tables_show_zero_reward_beside_drop_and_the_cost(tmp_path: Path) -> Non
     shown = [dict(zip(HEADINGS, cells(row), strict=True)) for row in rows]
     assert shown[1]["On reject"] == "drop"
     assert shown[2]["On reject"] == "zero-reward"
-    assert shown[1]["Screening s per generating s"].startswith("0.50")
+    # three of four nodes drew from the batch: TEXT needs no samples of its own horizontally
+    assert shown[1]["Screening s per own generating s"].startswith("1.50")
     assert shown[1]["Poisoned stopped"].startswith("97.9")
     assert shown[0]["Poisoned stopped"] == "–"  # nothing screens there
     assert shown[1]["Seeds"] == "2 of 5"
-    assert shown[1]["Training reward"].startswith("40")
+    assert shown[1]["Training reward"].startswith("30")  # of honest completions
+    assert shown[2]["Training reward"] == "–"  # recorded after a rejection had zeroed it
     assert [row.in_pivot for row in rows] == [True, True, True, False]
     assert shown[3]["Attack success"] == "not run yet"
 
@@ -141,7 +143,9 @@ def test_measured_points_stand_beside_the_theory(tmp_path: Path) -> None:
         "two": runs_of(tmp_path, two, reward_by_label={"honest": 0.5}),
     }
     defended = experiment("defended", defense=[{"name": "top-k"}])
-    found = measured([attacked, two, defended], {**runs, "defended": runs["attacked"]})
+    voting = experiment("voting", attack={"name": "text", "oracle": "majority-vote"})
+    others = {"defended": runs["attacked"], "voting": runs["attacked"]}
+    found = measured([attacked, two, defended, voting], {**runs, **others})
     assert [one.name for one in found] == ["attacked", "two"]
     first = found[0]
     assert (first.share, first.malicious_share, first.honest_right) == (0.25, 0.25, 0.5)
@@ -150,6 +154,7 @@ def test_measured_points_stand_beside_the_theory(tmp_path: Path) -> None:
     assert first.advantage is not None
     assert first.advantage.mean == 1.2
     assert found[1].advantage is None
+    assert found[1].share == 0.5
     drawn = panels(found)
     assert [point[2:4] for point in drawn[1].points] == [(0.25, 0.3)]
     assert {point[1] for point in drawn[3].points} == {"attacked", "two"}

@@ -18,17 +18,44 @@ def test_every_figure_names_experiment_files_that_exist() -> None:
     assert named - files == set()
 
 
+CLAIMS = {
+    "text-horizontal": "attack_success", "text-every-sentence": "attack_success",
+    "text-vertical": "attack_success", "equation-vertical": "metrics.equation",
+    "code-horizontal": "attack_success", "code-vertical": "attack_success",
+    "dos-vertical": "completion_tokens", "dos-horizontal": "completion_tokens",
+    "dos-max-length-200": "completion_tokens", "dos-max-length-240": "completion_tokens",
+    "share-50-text-horizontal": "attack_success", "share-16.7-text-horizontal": "attack_success",
+    "share-8.3-text-horizontal": "attack_success", "share-50-equation-vertical": "metrics.equation",
+    "share-12.5-equation-vertical": "metrics.equation",
+    "share-6.2-equation-vertical": "metrics.equation",
+    "poisoned-share-17-text-vertical": "attack_success",
+    "no-oracle-text-horizontal": "attack_success", "no-oracle-dos-vertical": "completion_tokens",
+    "text-horizontal-logit-zero": "attack_success", "code-horizontal-logit-zero": "attack_success",
+    "equation-vertical-logit-zero": "metrics.equation",
+    "dos-vertical-logit-zero": "completion_tokens",
+    "text-horizontal-judge-zero": "attack_success", "code-horizontal-judge-zero": "attack_success",
+    "equation-vertical-judge-zero": "metrics.equation",
+    "dos-vertical-judge-zero": "completion_tokens",
+    "kl-0.01-text-horizontal": "attack_success", "kl-0.1-text-horizontal": "attack_success",
+    "reward-outlier-text-horizontal": "attack_success",
+    "self-judge-text-horizontal": "attack_success",
+}  # fmt: skip
+"""Experiment and metric of what the paper claims (PAPER, "Attacks" and "Defenses")."""
+
+
 def test_every_claim_of_the_paper_has_a_row() -> None:
-    told = " ".join(f"{f.id} {f.where} {f.says}" for f in load_paper().figure)
-    for claim in (
-        "TEXT, horizontal", "every sentence", "TEXT, vertical", "MATH, vertical", "accuracy",
-        "CODE", "DoS, vertical", "DoS, horizontal", "1536", "50 %", "16.6 %", "8.3 %", "12.5 %",
-        "6.25 %", "majority vote", "Logit check against CODE", "Logit check against MATH",
-        "Logit check against DoS", "unlearned", "Judge against DoS", "Table 1, MATH",
-        "Table 1, TEXT", "Table 1, honest", "β = 0.01", "β = 0.1", "outlier", "judging itself",
-        "B.1",
-    ):  # fmt: skip
-        assert claim in told
+    rows = {(figure.experiment, figure.metric) for figure in load_paper().figure}
+    assert set(CLAIMS.items()) - rows == set()
+    cards = {figure.metric for figure in load_paper().figure if figure.card}
+    for kind in ("equation", "text", "honest-oracle"):  # Table 1
+        assert {f"acceptance.{kind}.accepted.{mode}" for mode in ("criticism", "decision")} <= cards
+
+
+def test_a_defended_success_stands_beside_the_accuracy_it_cost() -> None:
+    figures = load_paper().figure
+    weighed = {f.experiment for f in figures if f.metric == "accuracy"}
+    for name in ("text-horizontal-logit-zero", "code-horizontal-judge", "dos-vertical-judge"):
+        assert name in weighed
 
 
 def test_every_attack_with_each_defense_is_a_headline() -> None:
@@ -47,6 +74,7 @@ def test_every_attack_with_each_defense_is_a_headline() -> None:
         (('experiment = "a"', 'experiment = "a"\nagainst = "a"'), "no other experiment"),
         (('experiment = "a"', 'experiment = "a"\ncard = "a"'), "either"),
         (('higher = "weaker"', 'higher = "worse"'), "higher"),
+        (('experiment = "a"', 'experiment = "a"\nover = ["b", "c"]'), "over needs against"),
     ],
 )
 def test_a_wrong_row_is_named(tmp_path: Path, change: tuple[str, str], told: str) -> None:

@@ -15,6 +15,7 @@ from dgrpo.policy.model import LanguageModel
 from dgrpo.policy.sampling import SampleRequest
 from dgrpo.policy.scoring import ScoreItem
 from dgrpo.records import Received, TokenScores, Verdict
+from dgrpo.tasks.assignment import Topology
 from dgrpo.tasks.base import LoadedTask
 
 
@@ -36,6 +37,11 @@ class Receiver(Protocol):
     @property
     def name(self) -> str:
         """The node's own name."""
+        ...
+
+    @property
+    def topology(self) -> Topology:
+        """Whether a group is a prompt's, or a prompt's from one sender."""
         ...
 
     @property

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -25,7 +25,7 @@ class RewardOutlier(StatelessDefense):
     name: ClassVar[str] = "reward-outlier"
 
     unit: Literal["completion", "sender"] = "completion"
-    """What is compared: a completion with all others for its prompt, or a sender's mean reward."""
+    """What is compared: a completion with the others of its group, or a sender's mean reward."""
     threshold: float = Field(2.0, gt=0)
     """Standard deviations from the mean (of the group, or of the senders' means).
 
@@ -34,10 +34,12 @@ class RewardOutlier(StatelessDefense):
 
     async def check(self, received: Sequence[Received], node: Receiver) -> list[Verdict]:
         """Score: distance from the mean in standard deviations, 0 where all are equal."""
+        vertical = node.topology == "vertical"
         rewards = node.task.rewards([(one.prompt, one.text) for one in received])
         scores = [0.0] * len(received)
         if self.unit == "completion":
-            for members in _by(one.prompt.key for one in received).values():
+            groups = _by((one.prompt.key, one.sender if vertical else "") for one in received)
+            for members in groups.values():
                 for index, score in zip(
                     members, _distances([rewards[i] for i in members]), strict=True
                 ):
@@ -61,9 +63,9 @@ class RewardOutlier(StatelessDefense):
         ]
 
 
-def _by(names: Iterable[str]) -> dict[str, list[int]]:
+def _by(names: Iterable[Hashable]) -> dict[Hashable, list[int]]:
     """Places by name, in order."""
-    found: dict[str, list[int]] = defaultdict(list)
+    found: dict[Hashable, list[int]] = defaultdict(list)
     for place, name in enumerate(names):
         found[name].append(place)
     return found

@@ -1,8 +1,8 @@
 """What a run measures, and how sure the numbers are.
 
 - `held_out`: accuracy, length and attack success of a model on held-out prompts.
-- `intervals`: Wilson intervals for rates of independent items; bootstrap means over seeds, and
-  paired differences between two runs that share seeds.
+- `intervals`: Wilson intervals for rates of independent items; Student's t for means over seeds
+  and for paired differences between two runs that share seeds.
 
 To add a measurement, write one file with one pure function from records or numbers to a small
 frozen record, define the quantity in its docstring, and use that function wherever the quantity

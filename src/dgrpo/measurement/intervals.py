@@ -1,16 +1,17 @@
-"""Confidence intervals: Wilson for rates, bootstrap for means over seeds and paired differences.
+"""Confidence intervals: Wilson for rates, Student's t for means over seeds and paired differences.
 
-It leaves out hypothesis tests. The bootstrap is the plain percentile bootstrap, which is too narrow
-for very few seeds: with three, a nominal 95 % interval spans at most their smallest to largest.
+With few seeds a bootstrap is far too narrow: of nominal 95 % intervals for the mean of three normal
+values 74 % hold it, of five 84 % (simulated). Student's hold it as often as they say, if the
+values are near normal; a seed's value is a mean over hundreds of completions. Leaves out hypothesis
+tests.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
-
-import numpy as np
+from statistics import NormalDist, fmean, stdev
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,43 +47,57 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float
     return low, high
 
 
-def bootstrap_mean(
-    values: Sequence[float], confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
-) -> Interval:
-    """The mean of `values`, one per seed, with its percentile-bootstrap interval.
+def mean_over_seeds(values: Sequence[float], *, share: bool = False) -> Interval:
+    """The mean of `values`, one per seed, with Student's 95 % t interval.
 
-    The same arguments give the same interval. Raises ValueError for no values or non-finite ones.
+    share: the values are shares, and so are the bounds. Raises ValueError for no values or
+    non-finite ones.
 
-    >>> bootstrap_mean([0.5])
+    >>> mean_over_seeds([0.5])
     Interval(mean=0.5, low=None, high=None)
     """
-    sample = np.asarray(values, dtype=np.float64)
-    if sample.size == 0 or not np.isfinite(sample).all():
+    if not values or not all(map(math.isfinite, values)):
         raise ValueError(f"a mean needs finite values, got {list(values)}")
-    tail = (1 - _checked(confidence)) / 2
-    mean = float(sample.mean())
-    if sample.size < 2:
+    mean = fmean(values)
+    if len(values) < 2:
         return Interval(mean, None, None)
-    drawn = np.random.default_rng(seed).integers(sample.size, size=(resamples, sample.size))
-    low, high = np.quantile(sample[drawn].mean(axis=1), [tail, 1 - tail])
-    return Interval(mean, float(low), float(high))
+    spread = t_quantile(len(values) - 1) * stdev(values) / math.sqrt(len(values))
+    low, high = mean - spread, mean + spread
+    return Interval(mean, max(0.0, low), min(1.0, high)) if share else Interval(mean, low, high)
 
 
-def paired_difference(
-    a: Sequence[float],
-    b: Sequence[float],
-    confidence: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
-) -> Interval:
-    """The mean of `a[i] - b[i]` over seeds that two runs share, with its bootstrap interval.
+def paired_difference(a: Sequence[float], b: Sequence[float]) -> Interval:
+    """The mean of `a[i] - b[i]` over seeds that two runs share, with its 95 % t interval.
 
     Pairing removes what a seed does to both runs. Raises ValueError where the lengths differ.
     """
     if len(a) != len(b):
         raise ValueError(f"{len(a)} values cannot be paired with {len(b)}")
-    differences = [left - right for left, right in zip(a, b, strict=True)]
-    return bootstrap_mean(differences, confidence, resamples, seed)
+    return mean_over_seeds([left - right for left, right in zip(a, b, strict=True)])
+
+
+_T = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060)
+"""The 0.975 quantiles of Student's t for 1 to 8 degrees of freedom (any table has them)."""
+
+
+def t_quantile(freedom: int) -> float:
+    """The 0.975 quantile of Student's t.
+
+    From 9 degrees of freedom on by its expansion in 1/freedom (Abramowitz & Stegun 26.7.5), right
+    to three decimals there.
+
+    >>> round(t_quantile(9), 3), round(t_quantile(30), 3)
+    (2.262, 2.042)
+    """
+    if freedom <= len(_T):
+        return _T[freedom - 1]
+    z = NormalDist().inv_cdf(0.975)
+    return (
+        z
+        + (z**3 + z) / (4 * freedom)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
+    )
 
 
 def _checked(confidence: float) -> float:

@@ -23,7 +23,6 @@ PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8
 DASHES = ([1, 0], [7, 3], [2, 2], [8, 3, 2, 3])
 """Line styles: the next one each time the palette begins again."""
 
-_BAND_RESAMPLES = 2_000
 _LABEL_HEIGHT = 15
 """Pixels that a line of 12-pixel text needs."""
 _LABEL_LIMIT = 230
@@ -143,7 +142,7 @@ def _points(panel: Panel, groups: Sequence[Group]) -> list[dict[str, Any]]:
             "seeds": point.seeds,
         }
         for group in groups
-        for point in group.curve(panel.metric(group), resamples=_BAND_RESAMPLES)
+        for point in group.curve(panel.metric(group), share=panel.rate)
     ]
 
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dgrpo.measurement.intervals import Interval, bootstrap_mean
+from dgrpo.measurement.intervals import Interval, mean_over_seeds
 from dgrpo.runs.reader import RoundLine, Run
 
 Metric = Callable[[RoundLine], float | None]
@@ -76,8 +76,11 @@ class Group:
             for run in self.started
         ]
 
-    def curve(self, metric: Metric, resamples: int = 10_000) -> list[Point]:
-        """The mean over seeds at each round where anything was measured, with its interval."""
+    def curve(self, metric: Metric, *, share: bool = False) -> list[Point]:
+        """The mean over seeds at each round where anything was measured, with its interval.
+
+        share: the metric is a share, and so are its bounds.
+        """
         values: dict[int, list[float]] = {}
         for lines in self.lines():
             for line in lines:
@@ -85,7 +88,7 @@ class Group:
                 if value is not None and math.isfinite(value):
                     values.setdefault(line.round, []).append(value)
         return [
-            Point(number, bootstrap_mean(values[number], resamples=resamples), len(values[number]))
+            Point(number, mean_over_seeds(values[number], share=share), len(values[number]))
             for number in sorted(values)
         ]
 

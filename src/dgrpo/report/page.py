@@ -34,6 +34,7 @@ from dgrpo.report.tables import (
     change,
     change_text,
     experiment_row,
+    independent,
     percent,
     rate_text,
 )
@@ -135,8 +136,16 @@ def _defenses(group: Group) -> tuple[tuple[str, str, str, str], ...]:
     found = []
     for name in names:
         each = [counts.by_defense[name] for counts in screened if name in counts.by_defense]
-        stopped = Rate.of(sum(one.poisoned_stopped for one in each), poisoned, group.receivers)
-        rejected = Rate.of(sum(one.honest_rejected for one in each), honest, group.receivers)
+        stopped = Rate.of(
+            sum(one.poisoned_stopped for one in each),
+            poisoned,
+            independent(screened, "poisoned", group.receivers),
+        )
+        rejected = Rate.of(
+            sum(one.honest_rejected for one in each),
+            honest,
+            independent(screened, "honest", group.receivers),
+        )
         undecided = sum((Counter(one.undecided) for one in each), Counter[str]())
         found.append((name, rate_text(stopped), rate_text(rejected), _undecided(undecided, all_)))
     return tuple(found)

@@ -1,7 +1,7 @@
 """One row per experiment: where accuracy and attack success began and ended, and what was stopped.
 
-The same rows make the terminal's table and the page's. Means over seeds carry a bootstrap interval,
-rates of screened completions a Wilson interval over completions.
+The same rows make the terminal's table and the page's. Means over seeds carry Student's t interval,
+rates of screened completions a Wilson interval over different texts.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from dgrpo.measurement.intervals import Interval, bootstrap_mean, wilson
+from dgrpo.measurement.intervals import Interval, mean_over_seeds, wilson
 from dgrpo.report.groups import Group, Metric, attack_success, group_runs
 from dgrpo.report.visible import visible
-from dgrpo.runs.reader import Run
+from dgrpo.runs.reader import Run, Screening
 
 NOTHING = "\N{EN DASH}"
 """Stands where nothing was measured."""
@@ -34,7 +34,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A share of counted completions with its Wilson interval."""
+    """A share of counted completions; its Wilson interval takes different texts as independent."""
 
     successes: int
     trials: int
@@ -47,17 +47,31 @@ class Rate:
         return self.successes / self.trials
 
     @classmethod
-    def of(cls, successes: int, trials: int, receivers: int) -> Rate | None:
-        """The rate with its interval; None where nothing was counted.
-
-        Counts are per honest receiver. Receivers with equal weights decide alike, so the interval
-        takes completions, not decisions, as the independent items.
-        """
+    def of(cls, successes: int, trials: int, independent: int) -> Rate | None:
+        """The rate with its interval, as if of `independent` items; None where nothing counted."""
         if not trials:
             return None
-        return cls(
-            successes, trials, *wilson(round(successes / receivers), round(trials / receivers))
-        )
+        return cls(successes, trials, *wilson(round(successes / trials * independent), independent))
+
+
+def independent(screened: Sequence[Screening], label: str, receivers: int) -> int:
+    """How many independent judgements the counts of a label hold.
+
+    Counts are per honest receiver, and receivers with equal weights decide alike. Attackers send
+    copies of one text, which are judged alike. So different texts of one receiver count; of runs
+    that do not record them, all completions of one receiver.
+    """
+    texts = sum(one.different.get(label, 0) for one in screened)
+    return texts or round(sum(getattr(one, label) for one in screened) / receivers)
+
+
+def _rate(group: Group, label: str, stopped: str) -> Rate | None:
+    screened = [line.screening for lines in group.lines() for line in lines]
+    return Rate.of(
+        sum(getattr(one, stopped) for one in screened),
+        sum(getattr(one, label) for one in screened),
+        independent(screened, label, group.receivers),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,33 +103,24 @@ def experiment_rows(runs: Sequence[Run]) -> list[ExperimentRow]:
 def experiment_row(group: Group) -> ExperimentRow:
     """The row of one experiment."""
     measure = next(iter(group.measures), None)
-    screened = [line.screening for lines in group.lines() for line in lines]
     return ExperimentRow(
         label=group.label,
         seeds=tuple(run.seed for run in group.runs),
         rounds=group.rounds,
         unfinished=group.unfinished,
         measure=measure,
-        accuracy=change(group, lambda line: line.accuracy),
-        attack_success=change(group, attack_success(measure)),
+        accuracy=change(group, lambda line: line.accuracy, share=True),
+        attack_success=change(group, attack_success(measure), share=True),
         completion_tokens=change(group, lambda line: line.completion_tokens),
-        poisoned_stopped=Rate.of(
-            sum(counts.poisoned_stopped for counts in screened),
-            sum(counts.poisoned for counts in screened),
-            group.receivers,
-        ),
-        honest_rejected=Rate.of(
-            sum(counts.honest_rejected for counts in screened),
-            sum(counts.honest for counts in screened),
-            group.receivers,
-        ),
+        poisoned_stopped=_rate(group, "poisoned", "poisoned_stopped"),
+        honest_rejected=_rate(group, "honest", "honest_rejected"),
         seconds=_seconds_per_round(group),
     )
 
 
-def change(group: Group, metric: Metric) -> Change | None:
+def change(group: Group, metric: Metric, *, share: bool = False) -> Change | None:
     """First and last measured point of `metric`; None where it was never measured."""
-    points = group.curve(metric)
+    points = group.curve(metric, share=share)
     return Change(points[0].value, points[-1].value) if points else None
 
 
@@ -126,7 +131,7 @@ def _seconds_per_round(group: Group) -> Interval | None:
         totals = [line.seconds["total"] for line in lines if line.round and "total" in line.seconds]
         if totals:
             means.append(sum(totals) / len(totals))
-    return bootstrap_mean(means) if means else None
+    return mean_over_seeds(means) if means else None
 
 
 def percent(share: float, digits: int = 0) -> str:

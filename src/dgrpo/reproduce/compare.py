@@ -1,7 +1,8 @@
 """Our figure for each of the paper's, with its interval over seeds, and the verdict.
 
-The verdict goes by the mean over seeds; where the interval reaches the range that agrees although
-the mean does not, that is said too. Leaves out: how it is written down (`page`).
+The verdict goes by the mean over seeds; where the interval crosses an end of the range that agrees,
+that is said too. A defended run whose model unlearned its task is called `differs`, however low the
+attack's success: a dead model shows no attack. Leaves out: how it is written down (`page`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Literal
 
-from dgrpo.measurement.intervals import Interval, bootstrap_mean
+from dgrpo.measurement.intervals import Interval, mean_over_seeds
 from dgrpo.reproduce.paper import Figure, Point
 from dgrpo.runs.reader import Run
 
@@ -37,8 +38,10 @@ class Comparison:
     """Seeds behind `ours`; 0 where it comes from a model's card."""
     rounds: int | None = None
     """Updates after which `ours` was measured, the fewest where seeds differ."""
-    interval_reaches: bool = False
-    """Whether the interval touches the range that agrees although the mean lies outside."""
+    undecided: bool = False
+    """Whether the interval holds values that agree and values that do not."""
+    collapsed: float | None = None
+    """Accuracy at the end where it lies below the start's: the run unlearned its task."""
 
 
 def compare(figure: Figure, runs: Mapping[str, Mapping[int, Run]]) -> Comparison:
@@ -47,18 +50,18 @@ def compare(figure: Figure, runs: Mapping[str, Mapping[int, Run]]) -> Comparison
         return _from_card(figure)
     if any(not runs.get(name) for name in figure.names):
         return Comparison(figure, "not run yet")
-    ours = {seed: _value(run, figure) for seed, run in runs[figure.experiment].items()}
-    if figure.against:
-        theirs = {seed: _value(run, figure) for seed, run in runs[figure.against].items()}
-        if not set(ours) & set(theirs):
-            return Comparison(figure, "not run yet")
-        ours = {s: _compared(ours[s], theirs[s], figure) for s in set(ours) & set(theirs)}
-    known = {seed: value for seed, value in sorted(ours.items()) if value is not None}
+    shared = set.intersection(*(set(runs[name]) for name in figure.names))
+    if not shared:
+        return Comparison(figure, "not run yet")
+    ours = {seed: _of_seed(figure, runs, seed) for seed in sorted(shared)}
+    known = {seed: value for seed, value in ours.items() if value is not None}
     if not known:
         return Comparison(figure, "not measured")
-    interval = bootstrap_mean(list(known.values()))
+    share = figure.unit == "share" and not figure.against
+    interval = mean_over_seeds(list(known.values()), share=share)
     rounds = min(runs[name][seed].rounds[-1].round for name in figure.names for seed in known)
-    return _judged(figure, interval, len(known), rounds)
+    collapsed = _collapsed([runs[figure.experiment][seed] for seed in known])
+    return _judged(figure, interval, len(known), rounds, collapsed)
 
 
 def curve_point(points: Sequence[Sequence[float | None]], at: Point) -> float | None:
@@ -74,9 +77,19 @@ def curve_point(points: Sequence[Sequence[float | None]], at: Point) -> float | 
         return values[0]
     if at == "end":
         return values[-1]
+    if at in ("half", "most"):
+        return float(_reached(values, 0.5 if at == "half" else 0.8))
     width = min(_PEAK_WINDOW, len(values))
     peak = max(math.fsum(values[i : i + width]) / width for i in range(len(values) - width + 1))
     return peak if at == "peak" else peak - values[-1]
+
+
+def _reached(values: Sequence[float], share: float) -> int:
+    """Place at which the mean of the last `_PEAK_WINDOW` values is first `share`, or the length."""
+    for end in range(_PEAK_WINDOW, len(values) + 1):
+        if math.fsum(values[end - _PEAK_WINDOW : end]) / _PEAK_WINDOW >= share:
+            return end - 1
+    return len(values)
 
 
 def verdict_of(figure: Figure, mean: float) -> Verdict:
@@ -89,17 +102,47 @@ def verdict_of(figure: Figure, mean: float) -> Verdict:
     return _OPPOSITE[figure.higher] if mean < low else "agrees"
 
 
-def _judged(figure: Figure, ours: Interval, seeds: int, rounds: int | None) -> Comparison:
+def _judged(
+    figure: Figure,
+    ours: Interval,
+    seeds: int,
+    rounds: int | None,
+    collapsed: float | None = None,
+) -> Comparison:
     verdict = verdict_of(figure, ours.mean)
-    low, high = figure.agrees or (ours.mean, ours.mean)
-    reaches = (
-        verdict not in ("agrees", "beyond the paper")
-        and ours.low is not None
-        and ours.high is not None
-        and ours.low <= high
-        and ours.high >= low
-    )
-    return Comparison(figure, verdict, ours, seeds, rounds, reaches)
+    if collapsed is not None and verdict == "agrees" and figure.section.startswith("Defense"):
+        verdict = "differs"
+    undecided = False
+    if figure.agrees and ours.low is not None and ours.high is not None:
+        low, high = figure.agrees
+        wholly_in = low <= ours.low and ours.high <= high
+        wholly_out = ours.high < low or ours.low > high
+        undecided = not (wholly_in or wholly_out)
+    return Comparison(figure, verdict, ours, seeds, rounds, undecided, collapsed)
+
+
+def _collapsed(runs: Sequence[Run]) -> float | None:
+    """Mean accuracy at the end where that is below the mean at the start."""
+    curves = [(run.summary or {}).get("accuracy", {}) for run in runs]
+    ends = [(curve.get("start"), curve.get("end")) for curve in curves]
+    if not ends or any(start is None or end is None for start, end in ends):
+        return None
+    start, end = (math.fsum(side) / len(ends) for side in zip(*ends, strict=True))
+    return end if end < start else None
+
+
+def _of_seed(figure: Figure, runs: Mapping[str, Mapping[int, Run]], seed: int) -> float | None:
+    """Our value for one seed, compared as the figure asks."""
+    ours, *others = (_value(runs[name][seed], figure) for name in figure.names)
+    if not figure.against:
+        return ours
+    theirs, *controls = others
+    if controls:
+        ours, theirs = (
+            None if value is None or not control else value / control
+            for value, control in zip((ours, theirs), controls, strict=True)
+        )
+    return _compared(ours, theirs, figure)
 
 
 def _value(run: Run, figure: Figure) -> float | None:

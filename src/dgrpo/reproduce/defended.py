@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dgrpo.measurement.intervals import Interval, bootstrap_mean
+from dgrpo.experiment import Experiment
+from dgrpo.measurement.intervals import Interval, mean_over_seeds
 from dgrpo.plugins import plugin_name
-from dgrpo.report.groups import Group
+from dgrpo.report.groups import Group, Metric
 from dgrpo.report.tables import (
     NOTHING,
     ExperimentRow,
@@ -23,7 +24,7 @@ from dgrpo.report.tables import (
     rate_text,
 )
 from dgrpo.reproduce.matrix import Entry
-from dgrpo.runs.reader import Run
+from dgrpo.runs.reader import RoundLine, Run
 
 CONTROLS = ("honest", "silent")
 """Attacks that attack nothing."""
@@ -48,9 +49,9 @@ class DefendedRow:
     figures: ExperimentRow | None
     """None where no run is finished."""
     reward: Interval | None
-    """Mean training reward of the last round."""
+    """Mean reward of honest nodes' training completions in the last round, rejected ones too."""
     cost: Interval | None
-    """Seconds of screening per second of generating."""
+    """Seconds of screening everyone's completions per second of generating a node's own."""
 
     @property
     def in_pivot(self) -> bool:
@@ -62,7 +63,7 @@ def defended_row(entry: Entry, runs: Sequence[Run]) -> DefendedRow:
     """The row of one experiment, from its finished runs."""
     experiment = entry.experiment
     group = Group(entry.name, tuple(runs)) if runs else None
-    rewards = change(group, lambda line: line.reward) if group else None
+    rewards = change(group, _reward_of(experiment), share=True) if group else None
     attacks = sorted({plugin_name(type(attack)) for attack in experiment.attack})
     real = [name for name in attacks if name not in CONTROLS]
     silent = "none (a node is silent)" if "silent" in attacks else "none"
@@ -77,7 +78,7 @@ def defended_row(entry: Entry, runs: Sequence[Run]) -> DefendedRow:
         headline=entry.headline,
         figures=experiment_row(group) if group else None,
         reward=rewards.end if rewards else None,
-        cost=screening_cost(runs) if experiment.defense else None,
+        cost=screening_cost(experiment, runs) if experiment.defense else None,
     )
 
 
@@ -95,24 +96,40 @@ def defended_rows(
     )  # fmt: skip
 
 
-def screening_cost(runs: Sequence[Run]) -> Interval | None:
-    """Seconds of verifying per second of generating, over seeds; None where nothing was timed.
+def _reward_of(experiment: Experiment) -> Metric:
+    """Honest completions' training reward; nothing where it was recorded as a rejection left it."""
 
-    A defense that scores completions with the node's model shares that forward pass with nothing:
-    the learner's own is made besides.
+    def read(line: RoundLine) -> float | None:
+        zeroed = experiment.on_reject == "zero-reward" and not line.screening.different
+        return None if zeroed else line.reward_by_label.get("honest")
+
+    return read
+
+
+def screening_cost(experiment: Experiment, runs: Sequence[Run]) -> Interval | None:
+    """What a node spends on verifying, by what it spends on generating, over seeds.
+
+    The simulation generates for all nodes in one batch and verifies once for nodes of equal
+    weights; a node on a network generates its own share and verifies everything. So the batch's
+    seconds are divided by the nodes that drew from it. A small batch is less efficient, so a node's
+    true ratio is somewhat lower. The logit check's forward pass is counted whole, although the
+    update uses it again (`keep_forward`): benchmarks/README.md has what it adds to a round. None
+    where nothing was timed.
     """
+    mounted = [experiment.attack_of(node) for node in range(experiment.nodes)]
+    drawing = sum(attack.needs_own_samples(experiment.topology) for attack in mounted)
     ratios = []
     for run in runs:
         seconds = (run.summary or {}).get("seconds", {})
         if seconds.get("generate"):
-            ratios.append(seconds.get("verify", 0.0) / seconds["generate"])
-    return bootstrap_mean(ratios) if ratios else None
+            ratios.append(drawing * seconds.get("verify", 0.0) / seconds["generate"])
+    return mean_over_seeds(ratios) if ratios else None
 
 
 HEADINGS = (
     "Experiment", "Attack", "Topology", "Defense", "On reject", "Seeds", "Attack success",
     "Accuracy", "Training reward", "Completion tokens", "Poisoned stopped", "Honest rejected",
-    "Screening s per generating s",
+    "Screening s per own generating s",
 )  # fmt: skip
 
 

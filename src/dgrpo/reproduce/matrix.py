@@ -1,8 +1,8 @@
 """Which runs the experiment files ask for, which are finished, and what is missing.
 
 A run is finished if its *resolved* experiment, validated by today's code, has the digest of the
-file's, it has enough rounds, it measured what the file measures, and its models' weights are those
-that their names stand for today. So a knob that was added later with an unchanged default keeps
+file's, it has enough rounds and held-out samples at its end, it measured what the file measures, and
+its models' weights are those that their names stand for today. So a knob that was added later with an unchanged default keeps
 old runs valid, and two files that describe the same experiment share their runs.
 """
 
@@ -179,6 +179,7 @@ def serves(found: Found, experiment: Experiment) -> bool:
     return (
         found.experiment.digest == experiment.digest
         and summary["rounds"] >= experiment.rounds
+        and summary.get("held_out_samples", {}).get("end", 0) >= experiment.evaluation.final_samples
         and _measures(experiment) <= _measures(found.experiment)
         and not unmeasured(experiment, summary)
         and _same_models(found.run.experiment, experiment)

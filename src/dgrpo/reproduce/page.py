@@ -69,12 +69,14 @@ def paper_page(
         pivot=_pivot([row for row in defended if row.in_pivot]),
         defended=Table(
             "Every experiment",
-            "After the last round, mean over seeds with 95 % bootstrap interval; training reward: "
-            "of that round's completions, as honest nodes received them. Stopped and rejected: "
-            " share of completions over all rounds and seeds, with 95 % Wilson interval; "
-            "receivers with equal weights decide alike and count once. Screening: seconds of "
-            "verifying per second of generating. On reject: `zero-reward` is the paper's, `drop` "
-            "leaves the completion out of its group.",
+            "After the last round, mean over seeds with Student's 95 % t interval; training "
+            "reward: of honest nodes' completions in that round, rejected ones too. Stopped and "
+            "rejected: share of completions over all rounds and seeds; the 95 % Wilson interval "
+            "takes different texts as independent, since attackers send copies and receivers with "
+            "equal weights decide alike (older runs did not count texts: there it takes "
+            "completions, and is too narrow). Screening: seconds that a node spends on verifying "
+            "everyone's completions per second of generating its own. On reject: `zero-reward` is "
+            "the paper's, `drop` leaves the completion out of its group.",
             HEADINGS,
             tuple(cells(row) for row in defended),
         ),
@@ -87,8 +89,13 @@ def paper_page(
 def _introduction(
     comparisons: Sequence[Comparison], progress: Sequence[tuple[Entry, int]], quick: bool
 ) -> tuple[str, ...]:
-    counts = Counter(one.verdict for one in comparisons if not (quick and one.seeds))
-    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
+    told_of = [one for one in comparisons if not (quick and one.seeds)]
+    counts = Counter(one.verdict for one in told_of)
+    alone = Counter(one.verdict for one in told_of if one.seeds == 1)
+    told = ", ".join(
+        f"{count} {verdict}" + (f" ({alone[verdict]} by one seed)" if alone[verdict] else "")
+        for verdict, count in counts.most_common()
+    )
     done = sum(min(finished, len(entry.seeds)) for entry, finished in progress)
     wanted = sum(len(entry.seeds) for entry, _ in progress)
     return (
@@ -97,12 +104,20 @@ def _introduction(
         "ours less than 2 M, so agreement means that the effect is there, not that the number is "
         "the same.",
         f"{done} of {wanted} runs are finished. Of {len(comparisons)} figures: {told}.",
-        "Ours: mean over n seeds after the last round, with its 95 % bootstrap interval over seeds "
-        "(none for n = 1; too narrow for n of 5 and fewer). A figure agrees if the mean lies in "
-        "the range under `agrees`; `weaker` and `stronger` speak of the attack, in the sections on "
-        "defenses of the defense. Compared with a control, values are paired by seed.",
+        "Ours: mean over n seeds after the last round, with Student's 95 % t interval over seeds "
+        "(none for n = 1). A figure agrees if the mean lies in the range under `agrees`; a verdict "
+        "is `undecided` as long as its interval reaches over an end of that range. `weaker` and "
+        "`stronger` speak of the attack, in the sections on defenses of the defense. Compared with "
+        "a control, values are paired by seed. Where a defended model unlearned its task, the "
+        "verdict is `differs`: a dead model shows no attack.",
     )
 
+
+COLLAPSE = (
+    "With zero reward the rejected completions are trained against, and with them the right "
+    "reasoning that they copy (docs/results/top-k.md)."
+)
+"""Why; of every run in which it was seen so far."""
 
 COMPARED = (
     "Claim", "Paper's figure", "Paper", "Ours", "Seeds × rounds", "Agrees", "Verdict", "Why",
@@ -116,10 +131,16 @@ def _section(title: str, rows: Sequence[Comparison], quick: bool) -> Table:
 def _compared(row: Comparison, quick: bool) -> tuple[str, ...]:
     figure = row.figure
     against = f" ({figure.as_} to {figure.against})" if figure.against else ""
-    verdict = row.verdict + (" (its interval reaches)" if row.interval_reaches else "")
+    if figure.over:
+        against = f" ({figure.as_} to {figure.against}, each by its clean run)"
+    judged = row.verdict not in ("beyond the paper", "not run yet", "not measured")
+    doubt = "one seed" if row.seeds == 1 else "undecided" if row.undecided else ""
+    verdict = row.verdict + (f" ({doubt})" if judged and doubt else "")
     why = ""
     if row.verdict in ("weaker", "stronger", "differs"):
         why = figure.why.get(row.verdict, "Not explained yet.")
+    if row.collapsed is not None:
+        why = f"The model unlearned its task: accuracy {percent(row.collapsed, 1)}. {COLLAPSE}"
     if quick and row.seeds:
         verdict, why = "none: a smoke run", ""
     return (
@@ -145,6 +166,8 @@ def write(row: Comparison, value: float) -> str:
     figure = row.figure
     if figure.against and figure.as_ == "ratio":
         return f"{value:.2f}×"
+    if figure.unit == "rounds":
+        return f"{value:+.0f} rounds" if figure.against else f"round {value:.0f}"
     if figure.unit != "share":
         return number(value)
     if figure.against:

@@ -16,9 +16,11 @@ from dgrpo.errors import DgrpoError
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-Point = Literal["start", "end", "peak", "drop"]
+Point = Literal["start", "end", "peak", "drop", "half", "most"]
 """Where on a curve: before the first update, after the last, the highest mean of five points in a
-row, or that peak minus the end."""
+row, or that peak minus the end. `half` and `most`: the first round at which the mean of the last
+five points is at least 0.5 or 0.8; a run that never gets there counts one round more than it
+has."""
 
 
 class Matrix(BaseModel):
@@ -73,7 +75,9 @@ class Figure(BaseModel):
     """Another experiment file to compare with, seed by seed where both have the seed."""
     as_: Literal["ratio", "difference"] = Field("difference", alias="as")
     """With `against`: ours divided by theirs, or ours minus theirs."""
-    unit: Literal["share", "tokens", "number"] = "share"
+    over: tuple[str, str] | tuple[()] = ()
+    """With `against` as a ratio: the controls by which ours and theirs are divided first."""
+    unit: Literal["share", "tokens", "rounds", "number"] = "share"
     """How the figure is written; ratios are written as ratios."""
     agrees: tuple[float, float] | None = None
     """Lowest and highest mean that agrees with the paper (`inf` and `-inf` are allowed); without
@@ -93,12 +97,14 @@ class Figure(BaseModel):
             raise ValueError("give either experiment or card")
         if self.against and (self.card or self.against == self.experiment):
             raise ValueError(f"against = {self.against!r} is no other experiment")
+        if self.over and not (self.against and self.as_ == "ratio"):
+            raise ValueError("over needs against, as a ratio")
         return self
 
     @property
     def names(self) -> tuple[str, ...]:
         """The experiments that it needs."""
-        return tuple(name for name in (self.experiment, self.against) if name)
+        return tuple(name for name in (self.experiment, self.against, *self.over) if name)
 
 
 class Paper(BaseModel):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from dgrpo.experiment import Experiment
-from dgrpo.measurement.intervals import Interval, bootstrap_mean
+from dgrpo.measurement.intervals import Interval, mean_over_seeds
 from dgrpo.measurement.theory import exact_push
 from dgrpo.plugins import plugin_name
 from dgrpo.reproduce.compare import curve_point
@@ -45,12 +45,17 @@ class Measured:
 def measured(
     experiments: Sequence[Experiment], runs: Mapping[str, Mapping[int, Run]]
 ) -> list[Measured]:
-    """One entry per undefended, attacked, binary-reward experiment with finished runs."""
+    """One entry per undefended experiment with finished runs whose attacker has an oracle.
+
+    The theory is that of poison which is always right: a vote is not.
+    """
     found = []
     for experiment in experiments:
         attacks = {plugin_name(type(attack)) for attack in experiment.attack}
         mine = list(runs.get(experiment.name, {}).values())
         if not mine or experiment.defense or not attacks or attacks & set(CONTROLS):
+            continue
+        if any(getattr(attack, "oracle", "dataset") != "dataset" for attack in experiment.attack):
             continue
         one = _measured(experiment, mine)
         if one is not None:
@@ -66,9 +71,8 @@ def _measured(experiment: Experiment, runs: Sequence[Run]) -> Measured | None:
         played = [line for line in run.rounds if line.screening.poisoned]
         if not played:
             continue
-        counts = [(line.screening.poisoned, getattr(line.screening, others)) for line in played]
-        share = sum(p for p, _ in counts) / sum(p + o for p, o in counts)
-        poisoned = max(1, round(share * experiment.group_size))
+        poisoned = _poisoned_of_group(experiment)
+        share = poisoned / experiment.group_size
         right = [line.reward_by_label.get(others) or 0.0 for line in played]
         shares.append(share)
         rights.append(fmean(right))
@@ -92,11 +96,19 @@ def _measured(experiment: Experiment, runs: Sequence[Run]) -> Measured | None:
         malicious_share=experiment.malicious / experiment.nodes,
         honest_right=fmean(rights),
         predicted=fmean(predictions),
-        advantage=bootstrap_mean(advantages) if advantages else None,
-        success=bootstrap_mean(successes) if successes else None,
+        advantage=mean_over_seeds(advantages) if advantages else None,
+        success=mean_over_seeds(successes, share=True) if successes else None,
         series=_series(experiment),
         seeds=len(shares),
     )
+
+
+def _poisoned_of_group(experiment: Experiment) -> int:
+    """Completions of a group that are poison, where there is any for its prompt."""
+    if experiment.topology == "horizontal":
+        return experiment.group_size * experiment.malicious // experiment.nodes
+    share: float = getattr(experiment.attack[0], "poisoned_share", 0.5)
+    return round(share * experiment.group_size)
 
 
 def _series(experiment: Experiment) -> str:
