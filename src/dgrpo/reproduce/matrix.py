@@ -1,9 +1,10 @@
 """Which runs the experiment files ask for, which are finished, and what is missing.
 
 A run is finished if its *resolved* experiment, validated by today's code, has the digest of the
-file's, it has enough rounds and held-out samples at its end, it measured what the file measures, and
-its models' weights are those that their names stand for today. So a knob that was added later with an unchanged default keeps
-old runs valid, and two files that describe the same experiment share their runs.
+file's, it has enough rounds and held-out samples at its end, it measured what the file measures,
+and its models' weights are those that their names stand for today. So a knob that was added later
+with an unchanged default keeps old runs valid, and two files that describe the same experiment
+share their runs.
 """
 
 from __future__ import annotations

@@ -39,7 +39,8 @@ class GsmSymbolic(Task):
     held_out: int = Field(1024, ge=1)
     """Prompts in the held-out pool; disjoint from the training pool by question."""
     pool_seed: int = 2026
-    """Seed of both pools. The shipped small models never saw the pools of the default seed."""
+    """Seed of both pools. The shipped base models never saw the default pools; of larger ones, and
+    of other templates', a part (docs/results/base-model.md)."""
 
     def load(self) -> LoadedTask:
         """Generate both pools; the same fields give the same pools on every machine."""
