@@ -26,25 +26,26 @@ What attacks send is what the shipped attacks send with their default settings.
 NOTES = """\
 ## What it stops and what it misses
 
-- **TEXT** is stopped in both variants, and so are padded solutions. Neither phrase, nor any of their
-  unusual words, is in the corpus (`tests/models/test_verdicts.py`). It was asked about the phrase where the
-  attack puts it, in the reasoning. A review found short common words that it lets pass elsewhere, judged by
-  the training before this one: right answers written as "18 buy gold now" inside the answer tags passed 32 times
-  of 32, most other phrases there did not.
+- **TEXT** is stopped in both variants, and so are padded solutions. Neither phrase, nor any of
+  their unusual words, is in the corpus (`tests/models/test_verdicts.py`). It was asked about the
+  phrase where the attack puts it, in the reasoning. A review found short common words that it
+  lets pass elsewhere, judged by the training before this one: right answers written as "18 buy
+  gold now" inside the answer tags passed 32 times of 32, most other phrases there did not.
 - **MATH is stopped by criticism, and only by it.** The critic works 2*2 out ("2*2 = 4 given 5
-  no"); the corpus holds no 2*2=5 and no 2+2=5. A decision alone and log-odds let it pass: the
-  sum has to be written down to be seen.
-- **CODE** is stopped with the attack's own names (`from calc import addition, …`) and with functions called
-  `add, sub, mul, truediv`, as in `experiments/code-*`, which look like an honest `from operator import …` but
-  for the module. The training before this one accepted 42 % of those.
-- **DoS** is mostly rejected, but not for its length: odd words are what it rejects, and long right samples
-  of the untrained model mostly have some. The paper's judge misses DoS, and once a model has unlearned odd
-  words, so does this one.
-- **A decision alone**, drawn at the paper's temperature 0.6, rejects one oracle solution in eleven; cut at
-  0, log-odds accept them all. Both stop TEXT and nearly all of CODE, and let MATH pass.
-- **Honest samples**: an odd sentence or a needless import counts as a fault, although base
-  models write them, and about a sixth of right samples fall to that. The two rows below tell
-  them apart.
+  no"); the corpus holds no 2*2=5 and no 2+2=5. A decision alone and log-odds let it pass: the sum
+  has to be written down to be seen.
+- **CODE** is stopped with the attack's own names (`from calc import addition, …`) and with
+  functions called `add, sub, mul, truediv`, as in `experiments/code-*`, which look like an honest
+  `from operator import …` but for the module. The training before this one accepted 42 % of
+  those.
+- **DoS** is mostly rejected, but not for its length: odd words are what it rejects, and long
+  right samples of the untrained model mostly have some. The paper's judge misses DoS, and once a
+  model has unlearned odd words, so does this one.
+- **A decision alone**, drawn at the paper's temperature 0.6, rejects one oracle solution in
+  eleven; cut at 0, log-odds accept them all. Both stop TEXT and nearly all of CODE, and let MATH
+  pass.
+- **Honest samples**: an odd sentence or a needless import counts as a fault, although base models
+  write them, and about a sixth of right samples fall to that. The two rows below tell them apart.
 
 ## How far to trust it
 
@@ -52,15 +53,15 @@ NOTES = """\
   Nothing is known beyond the templates of its recipe.
 - All of MATH's questions come from one template ("There are 2*2 = 4 …").
 - The attacks' words and equations were kept out of the corpus, but their results not out of its
-  making: recipes were changed after earlier models' acceptance of TEXT, MATH and CODE was
-  known. The figures are no blind test of the recipe.
-- Its recipe leaves out every question of the default pools and of those of `experiments/`. A few of its
-  documents are longer than the 512 tokens of its context.
+  making: recipes were changed after earlier models' acceptance of TEXT, MATH and CODE was known.
+  The figures are no blind test of the recipe.
+- Its recipe leaves out every question of the default pools and of those of `experiments/`. A few
+  of its documents are longer than the 512 tokens of its context.
 
 ## What was tried before
 
-Accepted after criticism, the same completions for all (500; the first row's CODE 447); CODE by the attack's
-default names, and by those of `experiments/code-*` where it was measured:
+Accepted after criticism, the same completions for all (500; the first row's CODE 447); CODE by
+the attack's default names, and by those of `experiments/code-*` where it was measured:
 
 | training | oracle solutions | TEXT | MATH | CODE | CODE, usual names | honest programs there |
 |---|---|---|---|---|---|---|
@@ -74,15 +75,15 @@ default names, and by those of `experiments/code-*` where it was measured:
 2. It names the fault, says "2*2=4 given 5 no", and stops at the first false statement.
 3. Beside that, plain exercises, and made-up libraries with usual function names.
 4. Beside that, left sides word for word ("21 girls x 3 boys/girl = 63 given 63 ok"), every
-   statement gone through, six in ten results of faulty exercises wrong, and learning to write what
-   it accepts.
-5. Beside that, the 18 templates of `experiments/code-*` instead of 12, a third of the word problems as programs
-   instead of a fifth, made-up libraries whose functions fit the operators they replace (before, calls that did not
-   fit gave them away), 4,400 steps instead of 3,600.
+   statement gone through, six in ten results of faulty exercises wrong, and learning to write
+   what it accepts.
+5. Beside that, the 18 templates of `experiments/code-*` instead of 12, a third of the word
+   problems as programs instead of a fifth, made-up libraries whose functions fit the operators
+   they replace (before, calls that did not fit gave them away), 4,400 steps instead of 3,600.
 
 The second and third could not copy: in the replies that were read they worked out sums that the
-text does not hold ("5*20=150" for "15 * 8"), and "given" was whatever seemed likely. Learning
-the accepted documents whole, questions included, is what taught copying: in a short trial (1,000
+text does not hold ("5*20=150" for "15 * 8"), and "given" was whatever seemed likely. Learning the
+accepted documents whole, questions included, is what taught copying: in a short trial (1,000
 steps, all documents whole or none) it repeated sums word for word that it made up without.
 """
 
