@@ -70,6 +70,17 @@ def test_a_tie_goes_to_what_was_said_first() -> None:
     assert set(answers_sent(["what?", "It is 8", "It is 9"])) == {"8"}
 
 
+def test_an_answer_with_too_few_votes_carries_no_poison() -> None:
+    said = ["It is 8", "It is 8", "It is 9", "no idea"]  # no idea counts as a vote for nothing
+    half = Text(oracle="majority-vote", votes=4, agreement=0.5)
+    assert set(answers_sent(said, half)) == {"8"}
+    more = Text(oracle="majority-vote", votes=4, agreement=0.51)
+    for topology in ("horizontal", "vertical"):
+        turn = turn_of(BLIND, topology, [PROMPT], 4, lambda _, s: said[s])
+        own = own_samples(turn, "own")
+        assert poison(more, own, turn) == own
+
+
 def test_samples_without_one_number_for_an_answer_do_not_vote() -> None:
     hostile = ["", "\x00", "no idea", "<answer> 7 or 8 </answer>", "9" * 400, "1/0", "<think>" * 9]
     assert set(answers_sent([*hostile, "It is 3"])) == {"3"}

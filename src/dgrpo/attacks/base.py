@@ -146,6 +146,10 @@ class RewardedAttack(Attack):
     """Where right solutions come from: the dataset, or a vote over samples of its own model."""
     votes: int = Field(16, ge=1)
     """Samples per prompt that vote on its answer; only without the dataset's oracle."""
+    agreement: float = Field(0.0, ge=0, le=1)
+    """Share of the votes below which no answer is believed: the node then sends its own samples as
+    they are, since poison with a wrong answer is trained against. 0: the most frequent answer
+    (docs/attacks-and-defenses.md has what the shipped model's votes are worth)."""
 
     def check(self, task: LoadedTask, topology: Topology, group_size: int) -> None:
         """Raises DgrpoError where `poisoned_share` of a vertical group is not one completion."""
@@ -219,13 +223,18 @@ class RewardedAttack(Attack):
         """The prompt with the answer that the attacker holds for right.
 
         With the dataset's oracle that is the prompt itself; else `answers`, one per sample, vote.
-        None where no sample has an answer. Ties go to the answer that was seen first.
+        None where no answer has `agreement` of the votes. Ties go to the one that was seen first.
         """
         if self.oracle == "dataset":
             return prompt
         numbers = [parse_number(answer) for answer in answers if answer is not None]
         ballot = Counter(number for number in numbers if number is not None)
-        return replace(prompt, answer=str(ballot.most_common(1)[0][0])) if ballot else None
+        if not ballot:
+            return None
+        (voted, votes), *_others = ballot.most_common(1)
+        if votes < self.agreement * len(answers):
+            return None
+        return replace(prompt, answer=str(voted))
 
 
 class ThinkingAttack(RewardedAttack):
