@@ -150,6 +150,7 @@ def test_the_path_may_be_relative(file: Path, monkeypatch: pytest.MonkeyPatch) -
         "name": "of_my_own.py:Whisper",
         "decoys": "own",
         "poisoned_share": 0.5,
+        "agreement": 0.0,
         "oracle": "dataset",
         "votes": 16,
         "volume": 3,
