@@ -13,15 +13,12 @@ Leaves out: GPUs, where decoding keeps `RepeatedPrompts`.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from unittest.mock import patch
 
 import torch
+from ratios import sizes, tell
 
 from dgrpo.experiment import experiment_from
 from dgrpo.learning.learner import Learner, LearnerSettings
@@ -114,23 +111,11 @@ def in_turns(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--repeats", type=int, default=8, help="times each side is measured")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--prompts", type=int, default=16, help="B, prompts per round")
-    parser.add_argument("--group", type=int, default=12, help="G, completions per prompt")
-    parser.add_argument("--max-tokens", type=int, default=96)
-    parser.add_argument("--json", type=Path, help="write all ratios here")
-    given = parser.parse_args()
+    given = sizes(__doc__).parse_args()
     torch.set_num_threads(given.threads)
     task = experiment_from({"name": "benchmark"}).task.load()
     ratios = decoding_ratios(given, task) | bucket_ratios(given, task)
-    print(f"{'ratio of seconds':<44}{'median':>8}   range")
-    for name, values in ratios.items():
-        median = statistics.median(values)
-        print(f"{name:<44}{median:>8.2f}   {min(values):.2f} to {max(values):.2f}")
-    if given.json:
-        given.json.write_text(json.dumps(ratios, indent=2) + "\n", encoding="utf-8")
+    tell(ratios, given.json)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 * `model.py`: `LanguageModel`, loaded from a folder, a shipped name or a hub name
 * `noise.py`: counter-based Gumbel noise, the same bits on every device
 * `sampling.py`: `Sampling` settings and the batched generation loop
+* `decoding.py`: completions in progress, their prompts held once or repeated
+* `padding.py`: prompts of different lengths as one batch
 * `cache.py`: a key-value cache that grows without copying
 * `scoring.py`: log-probabilities and ranks of given tokens in one forward pass
 
