@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dgrpo.measurement.intervals import Interval
 from dgrpo.report.tables import NOTHING, interval_text, number, percent
 from dgrpo.reproduce.compare import Comparison
 from dgrpo.reproduce.defended import HEADINGS, DefendedRow, cells
@@ -147,7 +146,7 @@ def _compared(row: Comparison, quick: bool) -> tuple[str, ...]:
         figure.says,
         figure.where,
         figure.paper,
-        NOTHING if row.ours is None else _ours(row, row.ours) + against,
+        figure_text(row) + (against if row.ours else ""),
         _sample(row),
         _range(row),
         verdict,
@@ -155,9 +154,11 @@ def _compared(row: Comparison, quick: bool) -> tuple[str, ...]:
     )
 
 
-def _ours(row: Comparison, ours: Interval) -> str:
-    """The mean in its unit, the bounds without it."""
-    mean, _, bounds = interval_text(ours, lambda value: write(row, value)).partition(" [")
+def figure_text(row: Comparison) -> str:
+    """Our mean in its unit, the bounds without it; a dash where nothing was measured."""
+    if row.ours is None:
+        return NOTHING
+    mean, _, bounds = interval_text(row.ours, lambda value: write(row, value)).partition(" [")
     return mean + (f" [{bounds.replace(POINTS, '')}" if bounds else "")
 
 
