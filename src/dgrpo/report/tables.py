@@ -91,6 +91,8 @@ class ExperimentRow:
     completion_tokens: Change | None
     poisoned_stopped: Rate | None
     honest_rejected: Rate | None
+    honest_right_rejected: Rate | None
+    """Of honest completions those of full reward; None of runs that do not count them apart."""
     seconds: Interval | None
     """Wall seconds per round."""
 
@@ -114,6 +116,7 @@ def experiment_row(group: Group) -> ExperimentRow:
         completion_tokens=change(group, lambda line: line.completion_tokens),
         poisoned_stopped=_rate(group, "poisoned", "poisoned_stopped"),
         honest_rejected=_rate(group, "honest", "honest_rejected"),
+        honest_right_rejected=_rate(group, "honest_right", "honest_right_rejected"),
         seconds=_seconds_per_round(group),
     )
 

@@ -129,6 +129,7 @@ def screening_cost(experiment: Experiment, runs: Sequence[Run]) -> Interval | No
 HEADINGS = (
     "Experiment", "Attack", "Topology", "Defense", "On reject", "Seeds", "Attack success",
     "Accuracy", "Training reward", "Completion tokens", "Poisoned stopped", "Honest rejected",
+    "Right honest rejected",
     "Screening s per own generating s",
 )  # fmt: skip
 
@@ -137,7 +138,7 @@ def cells(row: DefendedRow) -> tuple[str, ...]:
     """What the table says of a row, under `HEADINGS`."""
     found = row.figures
     ends = (
-        ("not run yet", *(NOTHING,) * 5)
+        ("not run yet", *(NOTHING,) * 6)
         if found is None
         else (
             interval_text(found.attack_success.end, percent) if found.attack_success else NOTHING,
@@ -148,6 +149,7 @@ def cells(row: DefendedRow) -> tuple[str, ...]:
             else NOTHING,
             rate_text(found.poisoned_stopped) if row.on_reject else NOTHING,
             rate_text(found.honest_rejected) if row.on_reject else NOTHING,
+            rate_text(found.honest_right_rejected) if row.on_reject else NOTHING,
         )
     )
     return (

@@ -73,9 +73,10 @@ def paper_page(
             "rejected: share of completions over all rounds and seeds; the 95 % Wilson interval "
             "takes different texts as independent, since attackers send copies and receivers with "
             "equal weights decide alike (older runs did not count texts: there it takes "
-            "completions, and is too narrow). Screening: seconds that a node spends on verifying "
-            "everyone's completions per second of generating its own. On reject: `zero-reward` is "
-            "the paper's, `drop` leaves the completion out of its group.",
+            "completions, and is too narrow). Right honest: those of full reward, where a run "
+            "counts them apart; to reject a wrong one costs little. Screening: seconds that a node "
+            "spends on verifying everyone's completions per second of generating its own. On "
+            "reject: `zero-reward` is the paper's, `drop` leaves the completion out of its group.",
             HEADINGS,
             tuple(cells(row) for row in defended),
         ),

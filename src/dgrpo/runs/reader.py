@@ -44,6 +44,9 @@ class Screening:
     decoy_stopped: int = 0
     honest: int = 0
     honest_rejected: int = 0
+    honest_right: int = 0
+    """Honest ones of full reward; 0 in older runs."""
+    honest_right_rejected: int = 0
     different: dict[str, int] = field(default_factory=dict)
     """The same six counts of different texts per prompt, for one receiver; empty in older runs."""
     by_defense: dict[str, DefenseCounts] = field(default_factory=dict)
