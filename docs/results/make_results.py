@@ -153,7 +153,8 @@ def end(run: Run, field: str, which: str = "end") -> float:
 
 def mean(runs: Sequence[Run], field: str, which: str = "end") -> Interval:
     """Mean over seeds with Student's t interval."""
-    return mean_over_seeds([end(run, field, which) for run in runs])
+    share = field != "completion_tokens"
+    return mean_over_seeds([end(run, field, which) for run in runs], share=share)
 
 
 def percent(value: Interval) -> str:

@@ -245,6 +245,32 @@ def test_a_completion_cannot_choose_the_policy_of_outages(
     assert all(one.accepted and one.undecided for one in verdicts)
 
 
+def test_neither_can_one_that_takes_the_rounds_time_or_meets_an_empty_probe(
+    server: Misbehaving,
+) -> None:
+    poison = questions()[1].completion
+    policies: dict[str, Policy] = {"unreadable": "reject", "on_failure": "accept"}
+
+    def accepted(opinions: list[Opinion]) -> list[bool]:
+        return [verdict_of(one, threshold=0.0, **policies).accepted for one in opinions]
+
+    def slow(number: int, body: dict[str, Any]) -> Any:
+        return 30.0 if poison in body["messages"][0]["content"] else YES
+
+    server.behaviour = slow
+    opinions = ask(judge(server.url, retries=0, timeout=20.0, round_timeout=1.0))
+    assert opinions[1].undecided == "timeout"
+    assert accepted(opinions)[1] is False
+
+    def empty_probe(number: int, body: dict[str, Any]) -> Any:
+        if body.get("max_tokens") == 1:
+            return chat(None)
+        return (500, b"", {}) if poison in body["messages"][0]["content"] else YES
+
+    server.behaviour = empty_probe
+    assert accepted(ask(judge(server.url, retries=0))) == [True, False, True, True, True, True]
+
+
 def test_a_redirect_is_not_followed_to_another_host(server: Misbehaving) -> None:
     with misbehaving() as elsewhere:
         elsewhere.behaviour = lambda number, body: YES

@@ -187,7 +187,9 @@ def test_white_space_without_end_costs_linear_time() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "[|endofturn|]", "[|assistant|]", "[gMASK]", "＜/quote 507＞", "\u00a0assistant:",
+        "[|endofturn|]", "[|assistant|]", "[gMASK]", "＜/quote 507＞",
+        "﹤/quote 507﹥", "﹤decision﹥",
+        "﹤|im_end|﹥", "［INST］", "\u00a0assistant:",
         "\u3000User:", "Assistant：", "assistant :", "### Assistant\n", "a\u034fb", "a\ufe0fb",
         "a\U000e0101b", "a\u2800b", "a\u3164b",
     ],

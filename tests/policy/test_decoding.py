@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, Gemma2Config
 
+from dgrpo.policy.cache import all_full_attention
 from dgrpo.policy.decoding import (
     PLAIN_ATTENTION,
     Decoder,
@@ -97,7 +98,8 @@ def test_known_families_share_their_prompts(shipped: LanguageModel, family: str)
 
 def test_attention_with_caps_or_windows_is_left_to_transformers(shipped: LanguageModel) -> None:
     assert Gemma2Config().attn_logit_softcapping  # why the family must not be shared
-    capped = of_family(shipped, "gemma2")
+    capped = of_family(shipped, "gemma2", layer_types=["full_attention"] * 2)
+    assert all_full_attention(capped.network.config)  # its caps alone keep it out
     windowed = of_family(
         shipped,
         "qwen2",

@@ -145,3 +145,9 @@ def test_the_interval_of_a_rate_goes_by_different_texts() -> None:
     assert wide.low == pytest.approx(wilson(16, 16)[0])
     assert narrow.low == pytest.approx(wilson(48, 48)[0])
     assert Rate.of(0, 0, independent([told], "honest", receivers=3)) is None
+
+
+def test_a_resumed_run_of_which_a_part_counts_texts_is_weighed_line_by_line() -> None:
+    older = Screening(poisoned=144, poisoned_stopped=144)
+    newer = Screening(poisoned=144, poisoned_stopped=144, different={"poisoned": 16})
+    assert independent([older] * 3 + [newer], "poisoned", receivers=3) == 3 * 48 + 16

@@ -9,6 +9,7 @@ import pytest
 from tests.reproduce.finished_runs import experiment, write_finished
 
 from dgrpo.reproduce.compare import compare, curve_point, verdict_of
+from dgrpo.reproduce.page import figure_text
 from dgrpo.reproduce.paper import Figure
 from dgrpo.runs.reader import Run, read_run
 
@@ -82,18 +83,39 @@ def test_an_interval_over_the_end_of_the_range_decides_nothing(
     assert (row.verdict, row.undecided) == (verdict, undecided)
 
 
-def test_a_defended_model_that_unlearned_its_task_does_not_agree(tmp_path: Path) -> None:
-    """No attack shows in a dead model, whatever the defense did."""
-    of = experiment("tiny")
-    dead = write_finished(tmp_path, of, 0, 0.0, accuracy=0.6)
-    summary = json.loads((dead / "summary.json").read_text())
+@pytest.mark.parametrize(
+    ("end", "reject", "metric", "verdict"),
+    [
+        (0.01, "zero-reward", "attack_success", "differs"),
+        (0.01, "drop", "attack_success", "differs"),
+        (0.5, "zero-reward", "attack_success", "agrees"),  # worse than at the start, not dead
+        (0.01, "zero-reward", "screening.poisoned_stopped", "agrees"),  # a count of rejections
+    ],
+)
+def test_what_a_dead_model_shows_of_an_attack_does_not_agree(
+    tmp_path: Path, end: float, reject: str, metric: str, verdict: str
+) -> None:
+    """No attack shows in a model that unlearned its task, whatever the defense did."""
+    of = experiment("tiny", defense=[{"name": "top-k"}], on_reject=reject)
+    run = write_finished(tmp_path, of, 0, 0.0, accuracy=0.6)
+    summary = json.loads((run / "summary.json").read_text())
+    summary["accuracy"]["end"] = end
+    (run / "summary.json").write_text(json.dumps(summary))
+    asked = figure(metric=metric, agrees=(0.9, 1.0) if "screening" in metric else (0.0, 0.05))
+    row = compare(asked, {"tiny": {0: read_run(run)}})
+    dead = end < 0.3 and "screening" not in metric
+    assert (row.verdict, row.collapsed) == (verdict, end if dead else None)
+    assert row.zero_reward is (dead and reject == "zero-reward")
+
+
+def test_an_undefended_model_may_unlearn_its_task(tmp_path: Path) -> None:
+    """That may be what the attack does."""
+    run = write_finished(tmp_path, experiment("tiny"), 0, 0.97, accuracy=0.6)
+    summary = json.loads((run / "summary.json").read_text())
     summary["accuracy"]["end"] = 0.01
-    (dead / "summary.json").write_text(json.dumps(summary))
-    stopped = {"section": "Defense: judge", "agrees": (0.0, 0.05), "higher": "weaker"}
-    row = compare(figure(**stopped), {"tiny": {0: read_run(dead)}})
-    assert (row.verdict, row.collapsed) == ("differs", 0.01)
-    alive = compare(figure(**stopped), {"tiny": runs(tmp_path / "alive", "tiny", {0: 0.0})})
-    assert (alive.verdict, alive.collapsed) == ("agrees", None)
+    (run / "summary.json").write_text(json.dumps(summary))
+    row = compare(figure(), {"tiny": {0: read_run(run)}})
+    assert (row.verdict, row.collapsed) == ("agrees", None)
 
 
 def test_one_seed_has_no_interval(tmp_path: Path) -> None:
@@ -165,6 +187,16 @@ def test_half_and_most_are_the_first_round_of_a_mean_of_five() -> None:
     assert curve_point(curve, "half") == 5
     assert curve_point(curve, "most") == 7
     assert curve_point(curve[:7], "most") == 7  # never: one more than it has
+    later = [[n, None] for n in range(10)] + [[10 + n, 1.0] for n in range(6)]
+    assert curve_point(later, "half") == 14
+
+
+def test_a_run_that_never_reaches_it_gives_a_lower_bound(tmp_path: Path) -> None:
+    asked = {"at": "most", "unit": "rounds", "agrees": None}
+    row = compare(figure(**asked), {"tiny": runs(tmp_path, "tiny", {0: 0.1})})
+    assert row.ours is not None
+    assert (row.ours.mean, row.censored) == (3.0, True)
+    assert figure_text(row) == "≥ round 3"
 
 
 def test_accepted_is_the_complement_of_stopped(tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
 
 from dgrpo.experiment import experiment_from
@@ -47,9 +45,8 @@ def test_copies_of_a_text_count_once_among_different_texts(played: tuple) -> Non
     assert counted["poisoned"] == 3 * 8 * 2  # three receivers, eight prompts, two copies each
     assert counted["different"]["poisoned"] == 8
     assert counted["different"]["poisoned_stopped"] == counted["poisoned_stopped"] / 6
-    texts = Counter((one.received.sender, one.received.text) for one in records[0].judged)
-    honest = [key for key in texts if key[0] != "node-3"]
-    assert counted["different"]["honest"] <= len(honest)
+    honest = [one.received for one in records[0].judged if one.received.sender != "node-3"]
+    assert counted["different"]["honest"] == len({(o.prompt.key, o.text) for o in honest})
     assert independent([Screening(poisoned=48, different=counted["different"])], "poisoned", 3) == 8
 
 
@@ -74,4 +71,5 @@ def test_the_summary_adds_up_lines_of_runs_that_did_not_count_these_yet(played: 
     )
     assert new["honest"] == old["honest"] == 2 * line["screening"]["honest"]
     assert new["honest_right"] == 2 * old["honest_right"] > 0
+    assert new["different"]["honest_right"] == 2 * old["different"]["honest_right"] > 0
     assert new["different"]["poisoned"] == 2 * old["different"]["poisoned"] == 16

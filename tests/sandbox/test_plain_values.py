@@ -188,3 +188,10 @@ def test_a_claim_is_measured_where_it_is_read() -> None:
     assert decode_claim("x" * 60_000) == "x" * 60_000
     with pytest.raises(NotPlain, match="bytes"):
         decode_claim(["list", *["x" * 1000] * 80])
+
+
+def test_a_large_set_does_not_cross_either_way() -> None:
+    for value in (set(range(MOST_HASHED + 1)), dict.fromkeys(range(MOST_HASHED + 1))):
+        with pytest.raises(NotPlain, match="entries"):
+            encode(value)
+    assert decode(encode(set(range(MOST_HASHED)))) == set(range(MOST_HASHED))

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -139,6 +138,17 @@ def test_a_value_that_cannot_come_out_is_not_the_candidates_value_error(sandbox:
     assert outcome.status == "raised"
 
 
+def test_errors_of_more_than_a_text_reach_the_tests(sandbox: Sandbox) -> None:
+    tests = (
+        "",
+        "try:\n    f(b'\\xff')\nexcept UnicodeDecodeError:\n    pass\nelse:\n    assert False\n",
+    )
+    candidate = Program("def f(x):\n    return x.decode()")
+    [outcome] = sandbox.examine([Examination(candidate, tests, "f")])
+    expected = "finished" if "monty interpreter" in sandbox.layers else outcome.status
+    assert outcome.status == expected
+
+
 def test_a_closed_sandbox_refuses(sandbox: Sandbox) -> None:
     with open_sandbox(SandboxSettings(engine="monty")) as closed:
         pass
@@ -238,21 +248,23 @@ def test_a_worker_that_dies_is_replaced_and_nothing_is_scored(worker: Sandbox) -
 
 
 @linux
-def test_a_run_killed_from_outside_is_tried_again() -> None:
+def test_a_run_killed_from_outside_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """As when the machine runs out of memory: no program can send itself that signal."""
+    open_run = worker_process.WorkerProcess.open
     killed: list[int] = []
-    with open_or_skip("worker", workers=1, bubblewrap="never") as alone, ThreadPoolExecutor() as t:
-        assert isinstance(alone, WorkerSandbox)
-        (held,) = alone._started
-        waiting = t.submit(alone.run, [Program("import time\ntime.sleep(1.5)\nprint(7)")])
-        while not killed and not waiting.done():
-            time.sleep(0.3)  # past its start: what is left of the run is sleep
-            for run in descendants(held.pid)[-1:]:
-                os.kill(run, signal.SIGKILL)
-                killed.append(run)
-        [outcome] = waiting.result()
-        assert killed
-        assert (outcome.status, outcome.printed) == ("finished", "7\n")
+
+    def open_and_kill_the_first(self: worker_process.WorkerProcess) -> worker_process.Run:
+        run = open_run(self)  # its process has said that it is ready
+        if not killed:
+            killed.append(descendants(self.pid)[-1])
+            os.kill(killed[0], signal.SIGKILL)
+        return run
+
+    with open_or_skip("worker", workers=1, bubblewrap="never") as alone:
+        monkeypatch.setattr(worker_process.WorkerProcess, "open", open_and_kill_the_first)
+        [outcome] = alone.run([Program("print(7)")])
+    assert killed
+    assert (outcome.status, outcome.printed) == ("finished", "7\n")
 
 
 @linux

@@ -77,6 +77,7 @@ def answered(given_answer: str) -> str:
         ("007", "7"),
         ("25%", "25"),
         ("\n5\n", "5"),
+        ("12 cm²", "12"),
     ],
 )
 def test_a_right_number_is_right_however_it_is_written(given_answer: str, right: str) -> None:
@@ -101,6 +102,10 @@ def test_a_right_number_is_right_however_it_is_written(given_answer: str, right:
         ("1.2.3", "1"),
         ("5e3", "5"),
         ("5_000", "5"),
+        ("1e-3", "3"),
+        ("1e+3", "3"),
+        ("0.5E-2", "2"),
+        ("1_-3", "3"),
         ("minus 5", "5"),
         ("–5", "5"),
         ("5½", "5"),

@@ -110,6 +110,7 @@ class EndpointJudge:
             return [self._outage] * len(questions)
         late = Opinion(undecided="timeout", detail=f"not judged within {self.round_timeout:g} s")
         opinions = [late] * len(questions)
+        begun = time.monotonic()
         try:
             async with (
                 asyncio.timeout(self.round_timeout),
@@ -123,6 +124,8 @@ class EndpointJudge:
                 await self._ask_all(client, questions, opinions)
         except TimeoutError:
             _log.warning("%s: %g s were not enough for a round", self.url, self.round_timeout)
+            if self._answered >= begun:  # it is up: what a peer sent may have taken the time
+                opinions = [replace(one, alone=True) if one is late else one for one in opinions]
         return opinions
 
     async def _ask_all(
@@ -149,7 +152,7 @@ class EndpointJudge:
                 if self._is_down:
                     for rest in queue:
                         opinions[rest] = self._outage
-                elif not talks_nonsense:
+                elif opinion.undecided != "malformed" or not talks_nonsense:
                     opinions[index] = replace(opinion, alone=True)
 
         async with asyncio.TaskGroup() as group:

@@ -108,8 +108,11 @@ _OWN_TAGS = {"think", "answer", "code"}
 _TAG = re.compile(r"<(\s*+/?\s*+([A-Za-z_][\w.:-]*+)\s*+/?\s*+)>")
 _PIPE_OPENING = re.compile(r"[<\[]\s*+[|｜]")
 _PIPE_CLOSING = re.compile(r"[|｜](?:[ \t]{0,4})[>\]]")
-_WIDE_BRACKETS = {ord("＜"): "‹", ord("＞"): "›"}
-"""What a tokenizer's normaliser would make < and > of."""
+_WIDE_BRACKETS = {ord("＜"): "‹", ord("﹤"): "‹", ord("＞"): "›", ord("﹥"): "›"} | {
+    ord("［"): "[",
+    ord("］"): "]",
+}
+"""What NFKC, which some tokenizers apply, makes brackets of."""
 _RESERVED = re.compile(r"<(\s*+/?\s*+(?:decision|quote))", re.IGNORECASE)
 """Unclosed openings of the tags that mean something in the prompt or in the judge's reply."""
 _BRACKETED = re.compile(r"\[(/?(?:[A-Z]|[a-z][A-Z])[A-Z_]{2,})\]")

@@ -89,6 +89,8 @@ def t_quantile(freedom: int) -> float:
     >>> round(t_quantile(9), 3), round(t_quantile(30), 3)
     (2.262, 2.042)
     """
+    if freedom < 1:
+        raise ValueError(f"{freedom} degrees of freedom")
     if freedom <= len(_T):
         return _T[freedom - 1]
     z = NormalDist().inv_cdf(0.975)

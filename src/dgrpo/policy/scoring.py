@@ -115,7 +115,7 @@ def forward_pass(
     row_in_order = torch.empty(len(items), dtype=torch.long, device=device)
     row_in_order[torch.tensor(order, device=device)] = torch.arange(len(items), device=device)
     back = row_in_order[places]
-    logprob = torch.cat(logprob_rows).index_select(0, back)  # its backward adds in a fixed order
+    logprob = torch.cat(logprob_rows).index_select(0, back)  # on a CPU its backward adds in order
     rank = torch.cat(rank_rows)[back] if ranks else torch.zeros_like(logprob, dtype=torch.long)
     return ForwardPass(logprob, rank, lengths[places])
 
@@ -165,7 +165,7 @@ class _SharedPrompts:
             assert isinstance(layer, DynamicLayer)
             assert layer.keys is not None
             assert layer.values is not None
-            # index_select, not keys[rows]: the latter's backward adds in no fixed order
+            # index_select, not keys[rows]: on a CPU its backward adds in a fixed order
             keys, values = layer.keys.index_select(0, rows), layer.values.index_select(0, rows)
             picked.update(keys, values, index)
         return picked

@@ -6,6 +6,7 @@ rates of screened completions a Wilson interval over different texts.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -61,8 +62,8 @@ def independent(screened: Sequence[Screening], label: str, receivers: int) -> in
     copies of one text, which are judged alike. So different texts of one receiver count; of runs
     that do not record them, all completions of one receiver.
     """
-    texts = sum(one.different.get(label, 0) for one in screened)
-    return texts or round(sum(getattr(one, label) for one in screened) / receivers)
+    each = [one.different.get(label, getattr(one, label) / receivers) for one in screened]
+    return round(math.fsum(each))
 
 
 def _rate(group: Group, label: str, stopped: str) -> Rate | None:

@@ -16,4 +16,9 @@ def visible(text: str, limit: int = 4000) -> str:
     '\\u001b[31mred\\u202e'
     """
     cut = text[:limit] + ("…" if len(text) > limit else "")
-    return "".join(f"\\u{ord(char):04x}" if is_hidden(char) else char for char in cut)
+    return "".join(_escape(char) if is_hidden(char) else char for char in cut)
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"

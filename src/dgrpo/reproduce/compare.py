@@ -1,8 +1,8 @@
 """Our figure for each of the paper's, with its interval over seeds, and the verdict.
 
 The verdict goes by the mean over seeds; where the interval crosses an end of the range that agrees,
-that is said too. A defended run whose model unlearned its task is called `differs`, however low the
-attack's success: a dead model shows no attack. Leaves out: how it is written down (`page`).
+that is said too. Where a defended model unlearned its task, what it shows of an attack is called
+`differs`: a dead model shows none. Leaves out: how it is written down (`page`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any, Literal
 
@@ -22,6 +22,8 @@ Verdict = Literal[
     "agrees", "weaker", "stronger", "differs", "beyond the paper", "not run yet", "not measured"
 ]
 
+COLLAPSED = 0.5
+"""A model has unlearned its task if its accuracy ends below this share of the base model's."""
 _PEAK_WINDOW = 5
 """Points in a row whose mean is a peak: one point of 64 completions is too noisy to be one."""
 _OPPOSITE: dict[str, Verdict] = {"stronger": "weaker", "weaker": "stronger", "differs": "differs"}
@@ -41,7 +43,11 @@ class Comparison:
     undecided: bool = False
     """Whether the interval holds values that agree and values that do not."""
     collapsed: float | None = None
-    """Accuracy at the end where it lies below the start's: the run unlearned its task."""
+    """Accuracy at the end of a defended run that unlearned its task; else None."""
+    zero_reward: bool = False
+    """Whether that run gives what it rejects reward 0."""
+    censored: bool = False
+    """Whether a seed never reached what `half` or `most` asks for: its value is a lower bound."""
 
 
 def compare(figure: Figure, runs: Mapping[str, Mapping[int, Run]]) -> Comparison:
@@ -60,8 +66,16 @@ def compare(figure: Figure, runs: Mapping[str, Mapping[int, Run]]) -> Comparison
     share = figure.unit == "share" and not figure.against
     interval = mean_over_seeds(list(known.values()), share=share)
     rounds = min(runs[name][seed].rounds[-1].round for name in figure.names for seed in known)
-    collapsed = _collapsed([runs[figure.experiment][seed] for seed in known])
-    return _judged(figure, interval, len(known), rounds, collapsed)
+    judged = _judged(figure, interval, len(known), rounds)
+    if any(_censored(figure, runs, seed) for seed in known):
+        judged = replace(judged, censored=True)
+    mine = [runs[figure.experiment][seed] for seed in known]
+    collapsed = _collapsed(mine)
+    if collapsed is None or figure.metric.startswith("screening."):
+        return judged
+    verdict = judged.verdict if figure.agrees is None else "differs"
+    zero = mine[0].settings["on_reject"] == "zero-reward"
+    return replace(judged, verdict=verdict, collapsed=collapsed, zero_reward=zero)
 
 
 def curve_point(points: Sequence[Sequence[float | None]], at: Point) -> float | None:
@@ -70,26 +84,40 @@ def curve_point(points: Sequence[Sequence[float | None]], at: Point) -> float | 
     >>> curve_point([[0, 0.0], [1, 0.5], [2, 0.25]], "end")
     0.25
     """
-    values = [float(pair[1]) for pair in points if pair[1] is not None]
-    if not values:
+    known = [(float(n), float(value)) for n, value in points if n is not None and value is not None]
+    if not known:
         return None
+    values = [value for _, value in known]
     if at == "start":
         return values[0]
     if at == "end":
         return values[-1]
     if at in ("half", "most"):
-        return float(_reached(values, 0.5 if at == "half" else 0.8))
+        place = _reached(values, _SHARES[at])
+        return known[-1][0] + 1 if place is None else known[place][0]
     width = min(_PEAK_WINDOW, len(values))
     peak = max(math.fsum(values[i : i + width]) / width for i in range(len(values) - width + 1))
     return peak if at == "peak" else peak - values[-1]
 
 
-def _reached(values: Sequence[float], share: float) -> int:
-    """Place at which the mean of the last `_PEAK_WINDOW` values is first `share`, or the length."""
+_SHARES: dict[Point, float] = {"half": 0.5, "most": 0.8}
+
+
+def _reached(values: Sequence[float], share: float) -> int | None:
+    """Place at which the mean of the last `_PEAK_WINDOW` values is first `share`; None: nowhere."""
     for end in range(_PEAK_WINDOW, len(values) + 1):
         if math.fsum(values[end - _PEAK_WINDOW : end]) / _PEAK_WINDOW >= share:
             return end - 1
-    return len(values)
+    return None
+
+
+def _censored(figure: Figure, runs: Mapping[str, Mapping[int, Run]], seed: int) -> bool:
+    """Whether a run behind this seed's value never reached what is asked for."""
+    if figure.at not in _SHARES:
+        return False
+    curves = [_at_path(runs[n][seed].summary or {}, figure.metric) for n in figure.names]
+    points = [[p[1] for p in curve["by_round"] if p[1] is not None] for curve in curves]
+    return any(_reached(values, _SHARES[figure.at]) is None for values in points)
 
 
 def verdict_of(figure: Figure, mean: float) -> Verdict:
@@ -102,33 +130,27 @@ def verdict_of(figure: Figure, mean: float) -> Verdict:
     return _OPPOSITE[figure.higher] if mean < low else "agrees"
 
 
-def _judged(
-    figure: Figure,
-    ours: Interval,
-    seeds: int,
-    rounds: int | None,
-    collapsed: float | None = None,
-) -> Comparison:
+def _judged(figure: Figure, ours: Interval, seeds: int, rounds: int | None) -> Comparison:
     verdict = verdict_of(figure, ours.mean)
-    if collapsed is not None and verdict == "agrees" and figure.section.startswith("Defense"):
-        verdict = "differs"
     undecided = False
     if figure.agrees and ours.low is not None and ours.high is not None:
         low, high = figure.agrees
         wholly_in = low <= ours.low and ours.high <= high
         wholly_out = ours.high < low or ours.low > high
         undecided = not (wholly_in or wholly_out)
-    return Comparison(figure, verdict, ours, seeds, rounds, undecided, collapsed)
+    return Comparison(figure, verdict, ours, seeds, rounds, undecided)
 
 
 def _collapsed(runs: Sequence[Run]) -> float | None:
-    """Mean accuracy at the end where that is below the mean at the start."""
+    """Mean accuracy at the end of defended runs, where next to nothing is left of the start's."""
+    if not runs[0].settings.get("defense"):
+        return None
     curves = [(run.summary or {}).get("accuracy", {}) for run in runs]
     ends = [(curve.get("start"), curve.get("end")) for curve in curves]
     if not ends or any(start is None or end is None for start, end in ends):
         return None
     start, end = (math.fsum(side) / len(ends) for side in zip(*ends, strict=True))
-    return end if end < start else None
+    return end if end < COLLAPSED * start else None
 
 
 def _of_seed(figure: Figure, runs: Mapping[str, Mapping[int, Run]], seed: int) -> float | None:

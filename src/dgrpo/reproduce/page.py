@@ -113,11 +113,10 @@ def _introduction(
     )
 
 
-COLLAPSE = (
+ZERO_REWARD = (
     "With zero reward the rejected completions are trained against, and with them the right "
     "reasoning that they copy (docs/results/top-k.md)."
 )
-"""Why; of every run in which it was seen so far."""
 
 COMPARED = (
     "Claim", "Paper's figure", "Paper", "Ours", "Seeds × rounds", "Agrees", "Verdict", "Why",
@@ -140,7 +139,8 @@ def _compared(row: Comparison, quick: bool) -> tuple[str, ...]:
     if row.verdict in ("weaker", "stronger", "differs"):
         why = figure.why.get(row.verdict, "Not explained yet.")
     if row.collapsed is not None:
-        why = f"The model unlearned its task: accuracy {percent(row.collapsed, 1)}. {COLLAPSE}"
+        why = f"The model unlearned its task: accuracy {percent(row.collapsed, 1)}."
+        why += f" {ZERO_REWARD}" if row.zero_reward else ""
     if quick and row.seeds:
         verdict, why = "none: a smoke run", ""
     return (
@@ -159,8 +159,9 @@ def figure_text(row: Comparison) -> str:
     """Our mean in its unit, the bounds without it; a dash where nothing was measured."""
     if row.ours is None:
         return NOTHING
+    at_least = "≥ " if row.censored else ""
     mean, _, bounds = interval_text(row.ours, lambda value: write(row, value)).partition(" [")
-    return mean + (f" [{bounds.replace(POINTS, '')}" if bounds else "")
+    return at_least + mean + (f" [{bounds.replace(POINTS, '')}" if bounds else "")
 
 
 def write(row: Comparison, value: float) -> str:

@@ -66,15 +66,13 @@ def measured(
 def _measured(experiment: Experiment, runs: Sequence[Run]) -> Measured | None:
     vertical = experiment.topology == "vertical"
     others = "decoy" if vertical else "honest"
-    shares, rights, predictions, advantages, successes = [], [], [], [], []
+    poisoned = _poisoned_of_group(experiment)
+    rights, predictions, advantages, successes = [], [], [], []
     for run in runs:
         played = [line for line in run.rounds if line.screening.poisoned]
         if not played:
             continue
-        poisoned = _poisoned_of_group(experiment)
-        share = poisoned / experiment.group_size
         right = [line.reward_by_label.get(others) or 0.0 for line in played]
-        shares.append(share)
         rights.append(fmean(right))
         predictions.append(
             fmean(exact_push(poisoned, experiment.group_size, a).advantage for a in right)
@@ -87,19 +85,19 @@ def _measured(experiment: Experiment, runs: Sequence[Run]) -> Measured | None:
         end = curve_point(success.get("by_round", []), "end")
         if end is not None:
             successes.append(end)
-    if not shares:
+    if not rights:
         return None
     return Measured(
         name=experiment.name,
         topology=experiment.topology,
-        share=fmean(shares),
+        share=poisoned / experiment.group_size,
         malicious_share=experiment.malicious / experiment.nodes,
         honest_right=fmean(rights),
         predicted=fmean(predictions),
         advantage=mean_over_seeds(advantages) if advantages else None,
         success=mean_over_seeds(successes, share=True) if successes else None,
         series=_series(experiment),
-        seeds=len(shares),
+        seeds=len(rights),
     )
 
 

@@ -166,23 +166,19 @@ def _screening(
     independent would be too narrow.
     """
     counts = dict.fromkeys((*_COUNTED, *_RIGHT), 0)
-    different = dict.fromkeys(_COUNTED, 0)
-    texts: dict[tuple[str, str, str], bool] = {}
+    different = dict.fromkeys((*_COUNTED, *_RIGHT), 0)
+    texts: dict[tuple[Label, str, str], Judged] = {}
     for one in by_one:
         text = (labels[one.received.item], one.received.prompt.key, one.received.text)
-        texts[text] = texts.get(text, False) or not one.accepted
-    for (label, _, _), rejected in texts.items():
-        different[label] += 1
-        different[_STOPPED[label]] += rejected
+        if text not in texts or not one.accepted:  # rejected once is rejected
+            texts[text] = one
+    for (label, _, _), one in texts.items():
+        _count(different, label, one)
     by_defense: dict[str, dict[str, Any]] = {}
     for one in judged:
         label = labels[one.received.item]
         stopped = _STOPPED[label]
-        counts[label] += 1
-        counts[stopped] += not one.accepted
-        if label == "honest" and one.reward == 1:
-            counts["honest_right"] += 1
-            counts["honest_right_rejected"] += not one.accepted
+        _count(counts, label, one)
         for name, verdict in one.verdicts.items():
             own = by_defense.setdefault(name, dict.fromkeys(_STOPPED.values(), 0))
             own[stopped] += not verdict.accepted
@@ -190,6 +186,14 @@ def _screening(
                 kinds = own.setdefault("undecided", {})
                 kinds[verdict.undecided] = kinds.get(verdict.undecided, 0) + 1
     return {**counts, "different": different, "by_defense": by_defense}
+
+
+def _count(counts: dict[str, int], label: Label, one: Judged) -> None:
+    counts[label] += 1
+    counts[_STOPPED[label]] += not one.accepted
+    if label == "honest" and one.reward == 1:
+        counts["honest_right"] += 1
+        counts["honest_right_rejected"] += not one.accepted
 
 
 _STOPPED: dict[str, str] = {

@@ -184,10 +184,9 @@ def _call(
         )
     except MontyRuntimeError as error:
         inner = error.exception()
-        # monty's own errors take one text; what ends a loop over calls would let it pass
-        loop_ends = isinstance(inner, StopIteration | StopAsyncIteration)
-        kind = RuntimeError if loop_ends else type(inner)
-        raise kind(str(inner)[:_LONGEST_DETAIL]) from None
+        if isinstance(inner, StopIteration | StopAsyncIteration):  # a loop over calls would end
+            raise RuntimeError(str(inner)[:_LONGEST_DETAIL]) from None
+        raise inner from None
     try:
         return _exact(value)
     except plain.NotPlain as error:  # no ValueError of the candidate's, which tests may expect

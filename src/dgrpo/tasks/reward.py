@@ -15,13 +15,15 @@ from fractions import Fraction
 
 _TAGGED = re.compile(r"\s*<think>(.*?)</think>\s*<answer>(.*?)</answer>\s*", re.DOTALL)
 _NUMBER = re.compile(
-    r"""(?<![\w.,/])                        # not inside a word or another number
+    r"""(?<![\w.,/])(?<!\d[eE_][-+])        # not inside a word or another number
         (?:-?[$€£]|[$€£]?-)?\d+(?:,\d{3})*(?:\.\d+)?  # 1,200.50, -$5 or $-5
         (?:/\d+(?:\.\d+)?)?                    # 3/4
         (?![\d/_]|[.,]\d|[eE][-+]?\d)""",
     re.VERBOSE | re.ASCII,
 )
 _MINUS_WORD = re.compile(r"\b(?:minus|negative)\s+(?=[$€£]?\d)", re.IGNORECASE)
+_UNIT = re.compile(r"(?<=[A-Za-z])[²³]")
+"""The exponent of a unit, as in "12 cm²"."""
 _DASHES = dict.fromkeys(map(ord, "−–‒﹣－"), "-")
 """What people write for a minus sign."""
 _ANSWER = re.compile(r"<answer>([^<>]*)</answer>")
@@ -40,7 +42,7 @@ def parse_number(text: str) -> Fraction | None:
     >>> [parse_number(text) for text in ("54 cows", " $1,200 ", "36.0", "7 or 8", "5e3", "5½")]
     [Fraction(54, 1), Fraction(1200, 1), Fraction(36, 1), None, None, None]
     """
-    if any(c.isnumeric() and not c.isascii() for c in text):
+    if any(c.isnumeric() and not c.isascii() for c in _UNIT.sub("", text)):
         return None
     found = _numbers(text)
     if len(found) != 1 or len(found[0]) > LONGEST_NUMBER:

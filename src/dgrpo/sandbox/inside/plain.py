@@ -46,6 +46,8 @@ def encode(value: object, depth: int = 0) -> Any:
         return ["complex", float.hex(number_.real), float.hex(number_.imag)]
     if isinstance(value, (bytes, bytearray)):
         return ["bytes", bytes(value).hex()]
+    if isinstance(value, (dict, set, frozenset)) and len(value) > MOST_HASHED:
+        raise NotPlain(f"a {type(value).__name__} of more than {MOST_HASHED} entries")
     if isinstance(value, dict):
         pairs = (part for pair in dict.items(value) for part in pair)
         return ["dict", *(encode(part, depth + 1) for part in pairs)]
