@@ -148,8 +148,8 @@ class RewardedAttack(Attack):
     """Samples per prompt that vote on its answer; only without the dataset's oracle."""
     agreement: float = Field(0.0, ge=0, le=1)
     """Share of the votes below which no answer is believed: the node then sends its own samples as
-    they are, since poison with a wrong answer is trained against. 0: the most frequent answer
-    (docs/attacks-and-defenses.md has what the shipped model's votes are worth)."""
+    they are. 0: the most frequent answer (paper). A half did not make attacks stronger here
+    (docs/attacks-and-defenses.md)."""
 
     def check(self, task: LoadedTask, topology: Topology, group_size: int) -> None:
         """Raises DgrpoError where `poisoned_share` of a vertical group is not one completion."""
