@@ -605,6 +605,7 @@ class Guarded:
     name: str
     task: LoadedTask
     model: LanguageModel
+    topology: Topology = "horizontal"
 
     @property
     def vocabulary(self) -> int:
