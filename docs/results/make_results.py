@@ -13,6 +13,7 @@ from typing import Any
 
 from dgrpo.measurement.intervals import Interval, mean_over_seeds, paired_difference
 from dgrpo.report.tables import Rate, independent
+from dgrpo.reproduce.compare import reached
 from dgrpo.runs.reader import Run, find_runs
 
 HERE = Path(__file__).parent
@@ -84,7 +85,7 @@ def thresholds(by_name: dict[str, list[Run]]) -> str:
     for name in ("text-horizontal", "text-vertical"):
         runs = by_name.get(name, [])
         cells = [
-            ", ".join(str(reached(run, share) or "never") for run in runs)
+            ", ".join(str(round_reached(run, share) or "never") for run in runs)
             for share in (0.5, 0.8, 0.9)
         ]
         if runs:
@@ -131,13 +132,10 @@ def fate(runs: Sequence[Run], what: str, stopped: str) -> str:
     return f"{count:,} of {total:,} ({100 * rate.low:.2f} to {100 * rate.high:.2f} %)"
 
 
-def reached(run: Run, share: float) -> int | None:
+def round_reached(run: Run, share: float) -> int | None:
     """First round whose trailing mean of five points is at least `share`."""
-    points = [line.attack_success.get("text") or 0.0 for line in run.rounds]
-    for index in range(4, len(points)):
-        if sum(points[index - 4 : index + 1]) / 5 >= share:
-            return run.rounds[index].round
-    return None
+    place = reached([line.attack_success.get("text") or 0.0 for line in run.rounds], share)
+    return None if place is None else run.rounds[place].round
 
 
 def last(run: Run) -> dict[str, Any]:

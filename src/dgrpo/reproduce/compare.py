@@ -93,7 +93,7 @@ def curve_point(points: Sequence[Sequence[float | None]], at: Point) -> float | 
     if at == "end":
         return values[-1]
     if at in ("half", "most"):
-        place = _reached(values, _SHARES[at])
+        place = reached(values, _SHARES[at])
         return known[-1][0] + 1 if place is None else known[place][0]
     width = min(_PEAK_WINDOW, len(values))
     peak = max(math.fsum(values[i : i + width]) / width for i in range(len(values) - width + 1))
@@ -103,7 +103,7 @@ def curve_point(points: Sequence[Sequence[float | None]], at: Point) -> float | 
 _SHARES: dict[Point, float] = {"half": 0.5, "most": 0.8}
 
 
-def _reached(values: Sequence[float], share: float) -> int | None:
+def reached(values: Sequence[float], share: float) -> int | None:
     """Place at which the mean of the last `_PEAK_WINDOW` values is first `share`; None: nowhere."""
     for end in range(_PEAK_WINDOW, len(values) + 1):
         if math.fsum(values[end - _PEAK_WINDOW : end]) / _PEAK_WINDOW >= share:
@@ -117,7 +117,7 @@ def _censored(figure: Figure, runs: Mapping[str, Mapping[int, Run]], seed: int) 
         return False
     curves = [_at_path(runs[n][seed].summary or {}, figure.metric) for n in figure.names]
     points = [[p[1] for p in curve["by_round"] if p[1] is not None] for curve in curves]
-    return any(_reached(values, _SHARES[figure.at]) is None for values in points)
+    return any(reached(values, _SHARES[figure.at]) is None for values in points)
 
 
 def verdict_of(figure: Figure, mean: float) -> Verdict:

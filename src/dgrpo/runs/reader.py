@@ -48,7 +48,7 @@ class Screening:
     """Honest ones of full reward; 0 in older runs."""
     honest_right_rejected: int = 0
     different: dict[str, int] = field(default_factory=dict)
-    """The same six counts of different texts per prompt, for one receiver; empty in older runs."""
+    """The same counts of different texts per prompt, for one receiver; empty in older runs."""
     by_defense: dict[str, DefenseCounts] = field(default_factory=dict)
 
 
