@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -368,3 +369,9 @@ def test_edited_plug_in_code_is_another_experiment(tmp_path: Path) -> None:
         identity = experiment_from({"name": "x", "defense": defense}).identity()
         digests.add(tuple(identity["sources"].values()))
     assert len(digests) == 2
+
+
+def test_an_experiment_is_recorded_as_plain_json_even_with_an_infinite_bound() -> None:
+    unclipped = attacked(learner={"max_gradient_norm": math.inf})
+    text = json.dumps(unclipped.resolved(), allow_nan=False)
+    assert experiment_from(json.loads(text)) == unclipped

@@ -46,7 +46,7 @@ class Nothing(Task):
 
     name: ClassVar[str] = "nothing"
 
-    def load(self):
+    def pools(self):
         return LoadedTask("nothing", (), ())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -99,6 +100,25 @@ def test_gsm8k_runs_three_rounds_through_the_same_path(tmp_path: Path) -> None:
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "gsm8k" / "seed-0" / "summary.json").exists()
+
+
+@pytest.mark.skipif(not GSM8K_TEST.exists(), reason="GSM8K is not here: ../shared/data")
+@pytest.mark.parametrize("name", ["paper-text-horizontal-logit", "paper-equation-vertical"])
+def test_an_experiment_at_the_papers_scale_plays_on_real_questions(
+    name: str, tmp_path: Path
+) -> None:
+    """The files as they are, but for the model, the sizes and where GSM8K lies."""
+    result = dgrpo(
+        "run", f"experiments/paper-scale/{name}.toml", "--model.name", "gsm-nano", "--model.device",
+        "cpu", "--sampling.max-tokens", "192", "--prompts-per-round", "4", "--task.longest-question",
+        "150", "--task.train-file", GSM8K_TEST, "--task.held-out", "8", "--rounds", "2",
+        "--evaluation.samples", "4", "--evaluation.final-samples", "4", "--seeds", "0",
+        "--out", tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    screening = json.loads((tmp_path / "seed-0" / "summary.json").read_text())["screening"]
+    assert screening["poisoned"] > 0
+    assert (screening["poisoned_stopped"] > 0) == name.endswith("logit")
 
 
 def test_overrides_are_read_as_toml_and_otherwise_as_text() -> None:

@@ -130,3 +130,14 @@ def test_held_out_prompts_alone_are_refused(tmp_path: Path) -> None:
     file = write(tmp_path / "test.jsonl", row("A?"))
     with pytest.raises(DgrpoError, match=r"task\.train_file is missing"):
         Gsm8k(held_out_file=file).load()
+
+
+def test_instructions_stand_before_every_prompt_and_change_no_key(tmp_path: Path) -> None:
+    file = write(tmp_path / "train.jsonl", row("A?"), row("B?"))
+    plain = Gsm8k(train_file=file, held_out=1).load()
+    told = Gsm8k(train_file=file, held_out=1, instructions="Think first.\n").load()
+    assert [p.text for p in (*told.train, *told.held_out)] == [
+        "Think first.\n\nQuestion: A?\nAnswer:\n",
+        "Think first.\n\nQuestion: B?\nAnswer:\n",
+    ]
+    assert told.digest == plain.digest

@@ -8,11 +8,12 @@ round's completions; `keep_forward = false` scores without gradients and runs a 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from dgrpo.errors import DgrpoError
 from dgrpo.learning.advantages import Scaling
@@ -23,20 +24,28 @@ from dgrpo.records import TokenScores, UpdateStats
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 """A decay rate of a running mean."""
+Bound = Annotated[
+    float,
+    Field(gt=0, allow_inf_nan=True),
+    PlainSerializer(lambda bound: bound if math.isfinite(bound) else "inf", when_used="json"),
+]
+"""A positive number or `inf`, which JSON has no number for."""
 
 
 class LearnerSettings(BaseModel):
     """How a node learns. The loss is the paper's; rates are those of the small models."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
-    learning_rate: float = Field(7e-4, gt=0, allow_inf_nan=False)
+    learning_rate: float = Field(7e-4, gt=0)
     """Adam's rate after warm-up (paper: 2e-5 for 1.5 B parameters)."""
     warmup_rounds: int = Field(5, ge=0)
     """Rounds of linear warm-up."""
     adam_betas: tuple[Decay, Decay] = (0.9, 0.999)
     """Adam's decay rates."""
-    max_gradient_norm: float = Field(1.0, gt=0)
+    max_gradient_norm: Bound = 1.0
     """Gradients are scaled down to this L2 norm; inf: never (paper)."""
     advantage_scaling: Scaling = "group"
     """What advantages are divided by: `group` (paper), `batch`, `none` (Dr. GRPO)."""

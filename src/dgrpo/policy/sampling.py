@@ -25,7 +25,9 @@ COMPACT_AT = 0.2
 class Sampling(BaseModel):
     """How completions are sampled, in training and in evaluation."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
     max_tokens: int = Field(96, ge=1)
     """Longest completion in tokens, end token included (paper: 1024 for Qwen2.5)."""

@@ -8,7 +8,7 @@
 * `gsm_symbolic.py`, `gsm8k.py`, `gsm_python.py`: one file per task
 
 To add one: a file here (or in your own package, with an entry point in `dgrpo.tasks`) with one
-subclass of `Task` that has a `name` and a `load`. The conformance suite picks it up.
+subclass of `Task` that has a `name` and `pools`. The conformance suite picks it up.
 """
 
 from dgrpo.tasks.base import LoadedTask, Task

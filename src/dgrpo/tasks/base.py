@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from random import Random
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from dgrpo.errors import DgrpoError
 from dgrpo.plugins import Plugin
@@ -35,8 +35,16 @@ class Task(Plugin):
 
     name: ClassVar[str]
 
-    @abstractmethod
+    instructions: str = ""
+    """Text before every prompt, a blank line after it. General models must be told the format of an
+    answer (`experiments/paper-scale/` does); the shipped base models know it."""
+
     def load(self) -> LoadedTask:
+        """The pools, each prompt below the instructions. Raises as `pools` does."""
+        return self.pools().instructed(self.instructions)
+
+    @abstractmethod
+    def pools(self) -> LoadedTask:
         """Read or generate the pools. Raises DgrpoError when the data is missing or unusable."""
 
 
@@ -106,6 +114,16 @@ class LoadedTask:
         parts = split_tags(text)
         thinking = parts[0] if parts else prompt.solution
         return self.write(thinking, str((parse_number(prompt.answer) or 0) + rng.randint(1, 9)))
+
+    def instructed(self, instructions: str) -> Self:
+        """The same task with `instructions` before every prompt. Keys stay: what is asked does."""
+        if not instructions:
+            return self
+
+        def below(prompts: tuple[Prompt, ...]) -> tuple[Prompt, ...]:
+            return tuple(replace(p, text=f"{instructions.strip()}\n\n{p.text}") for p in prompts)
+
+        return replace(self, train=below(self.train), held_out=below(self.held_out))
 
     def with_libraries(self, libraries: Sequence[Library]) -> LoadedTask:
         """The same task, whose programs can import `libraries`.

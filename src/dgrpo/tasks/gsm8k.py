@@ -39,7 +39,7 @@ class Gsm8k(Task):
     longest_question: int = Field(0, ge=0)
     """Leave out questions with more characters than this; 0: keep all."""
 
-    def load(self) -> LoadedTask:
+    def pools(self) -> LoadedTask:
         """Read both pools."""
         if self.train_file is None and self.held_out_file is None:
             train, held_out = self._from_hub("train"), self._from_hub("test")

@@ -77,7 +77,7 @@ class GsmPython(Task):
     sandbox: SandboxSettings = SandboxSettings()
     """How programs are run."""
 
-    def load(self) -> ProgramTask:
+    def pools(self) -> ProgramTask:
         """Generate both pools; the same fields give the same pools on every machine."""
         draws = (prompt for prompt, _ in worked_problems(self.templates, Random(self.pool_seed)))
         prompts = pool_of_unique(draws, self.train + self.held_out)

@@ -42,7 +42,7 @@ class GsmSymbolic(Task):
     """Seed of both pools. The shipped base models never saw the default pools; of larger ones, and
     of other templates', a part (docs/results/base-model.md)."""
 
-    def load(self) -> LoadedTask:
+    def pools(self) -> LoadedTask:
         """Generate both pools; the same fields give the same pools on every machine."""
         check_templates(self.templates)
         draws = word_problems(self.templates, Random(self.pool_seed))

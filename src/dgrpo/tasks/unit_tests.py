@@ -56,7 +56,7 @@ class UnitTests(Task):
     sandbox: SandboxSettings = SandboxSettings()
     """How programs are run."""
 
-    def load(self) -> UnitTestTask:
+    def pools(self) -> UnitTestTask:
         """Read the file and divide it into the pools."""
         if self.file is None:
             raise DgrpoError(
