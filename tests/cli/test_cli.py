@@ -109,11 +109,11 @@ def test_an_experiment_at_the_papers_scale_plays_on_real_questions(
 ) -> None:
     """The files as they are, but for the model, the sizes and where GSM8K lies."""
     result = dgrpo(
-        "run", f"experiments/paper-scale/{name}.toml", "--model.name", "gsm-nano", "--model.device",
-        "cpu", "--sampling.max-tokens", "192", "--prompts-per-round", "4", "--task.longest-question",
-        "150", "--task.train-file", GSM8K_TEST, "--task.held-out", "8", "--rounds", "2",
-        "--evaluation.samples", "4", "--evaluation.final-samples", "4", "--seeds", "0",
-        "--out", tmp_path,
+        "run", f"experiments/paper-scale/{name}.toml", "--rounds", "2", "--seeds", "0",
+        "--model.name", "gsm-nano", "--model.device", "cpu", "--sampling.max-tokens", "192",
+        "--prompts-per-round", "4", "--task.longest-question", "150",
+        "--task.train-file", GSM8K_TEST, "--task.held-out", "8",
+        "--evaluation.samples", "4", "--evaluation.final-samples", "4", "--out", tmp_path,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     screening = json.loads((tmp_path / "seed-0" / "summary.json").read_text())["screening"]
