@@ -102,11 +102,11 @@ def test_name_and_claim_do_not_matter(tmp_path: Path) -> None:
     assert seeds_of(tmp_path) == [0]
 
 
-def test_too_few_rounds_are_not_finished_and_more_are(tmp_path: Path) -> None:
+def test_a_run_serves_a_file_that_asks_for_as_many_rounds_and_no_other(tmp_path: Path) -> None:
     write_finished(tmp_path, experiment(rounds=4), seed=0)
     write_finished(tmp_path, experiment(rounds=4), seed=1, rounds=3)
     assert seeds_of(tmp_path, experiment(rounds=4)) == [0]
-    assert seeds_of(tmp_path, experiment(rounds=3)) == [0, 1]
+    assert seeds_of(tmp_path, experiment(rounds=3)) == [1]
 
 
 def test_a_run_with_fewer_held_out_samples_at_its_end_is_not_finished(tmp_path: Path) -> None:
@@ -156,11 +156,14 @@ def test_missing_runs_are_ordered_and_none_is_asked_for_twice(tmp_path: Path) ->
     entries = [
         Entry(experiment("ablation", attack={"name": "honest"}), False, (0, 1)),
         Entry(experiment("main"), True, (0, 1)),
-        Entry(experiment("same-as-main", rounds=3), False, (0, 1, 2)),
+        Entry(experiment("same-as-main"), False, (0, 1, 2)),
+        Entry(experiment("main-for-longer", rounds=3), False, (0, 1)),
     ]
-    write_finished(tmp_path, experiment("main", rounds=3), seed=1)
+    write_finished(tmp_path, experiment("main"), seed=1)
+    write_finished(tmp_path, experiment("main", rounds=3), seed=0)
     found, _ = find_finished([tmp_path])
     tasks = missing(entries, found)
     assert [(task.experiment.name, task.seed, task.experiment.rounds) for task in tasks] == [
-        ("main", 0, 3), ("ablation", 0, 2), ("ablation", 1, 2), ("same-as-main", 2, 3),
+        ("main", 0, 2),
+        ("ablation", 0, 2), ("ablation", 1, 2), ("main-for-longer", 1, 3), ("same-as-main", 2, 2),
     ]  # fmt: skip

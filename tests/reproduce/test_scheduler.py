@@ -81,6 +81,8 @@ def test_failed_runs_are_told_and_the_others_finish(tmp_path: Path) -> None:
     wider = experiment("healthy", measure=["text", "equation"])
     again, _ = play([Task(wider, 0, True)], tmp_path / "out")
     assert "does not measure equation: delete it" in again.failed[0].problem
+    shorter, _ = play([Task(experiment("healthy", rounds=1), 0, True)], tmp_path / "out")
+    assert "went on to round 2, and 1 are asked for: move it away" in shorter.failed[0].problem
     assert lines.stat().st_mtime_ns == before
 
 

@@ -138,7 +138,7 @@ class Reproduction:
         table = Table("experiment", "kind", "rounds", "seeds", "time left on one core")
         for entry in self.entries:
             done = set(runs_of(entry.experiment, self.found)) & set(entry.seeds)
-            own = [task for task in tasks if task.experiment.digest == entry.experiment.digest]
+            own = [task for task in tasks if task.runs_for(entry)]
             table.add_row(
                 Text(visible(entry.name)),
                 "headline" if entry.headline else "ablation",

@@ -1,10 +1,11 @@
 """Which runs the experiment files ask for, which are finished, and what is missing.
 
 A run is finished if its *resolved* experiment, validated by today's code, has the digest of the
-file's, it has enough rounds and held-out samples at its end, it measured what the file measures,
-and its models' weights are those that their names stand for today. So a knob that was added later
-with an unchanged default keeps old runs valid, and two files that describe the same experiment
-share their runs.
+file's, it has as many rounds and enough held-out samples at its end, it measured what the file
+measures, and its models' weights are those that their names stand for today. So a knob that was
+added later with an unchanged default keeps old runs valid, and two files that describe the same
+experiment share their runs. A longer run serves only a file that asks for it: it was measured at
+length at its own end, and figures of other ends are not to be averaged with it.
 """
 
 from __future__ import annotations
@@ -56,9 +57,13 @@ class Task:
         return f"{self.experiment.name} seed {self.seed}"
 
     @property
-    def key(self) -> tuple[str, int]:
-        """What the run computes: equal keys are one run."""
-        return self.experiment.digest, self.seed
+    def key(self) -> tuple[object, ...]:
+        """What the run computes and measures: equal keys are one run."""
+        return (self.seed, *_computed(self.experiment))
+
+    def runs_for(self, entry: Entry) -> bool:
+        """Whether it is one of an entry's runs."""
+        return _computed(self.experiment) == _computed(entry.experiment)
 
 
 @dataclass(frozen=True)
@@ -179,7 +184,7 @@ def serves(found: Found, experiment: Experiment) -> bool:
     assert summary is not None
     return (
         found.experiment.digest == experiment.digest
-        and summary["rounds"] >= experiment.rounds
+        and summary["rounds"] == experiment.rounds
         and summary.get("held_out_samples", {}).get("end", 0) >= experiment.evaluation.final_samples
         and _measures(experiment) <= _measures(found.experiment)
         and not unmeasured(experiment, summary)
@@ -225,8 +230,7 @@ def runs_of(experiment: Experiment, found: Sequence[Found]) -> dict[int, Run]:
 def missing(entries: Sequence[Entry], found: Sequence[Found]) -> list[Task]:
     """What has to be run: headline before ablations, seed 0 of all before seed 1 of any.
 
-    Two entries that ask for the same run give one task, with the rounds of the longer one and the
-    name of the first.
+    Two entries that ask for the same run give one task, with the name of the first.
     """
     wanted: dict[tuple[object, ...], Task] = {}
     for entry in entries:
@@ -235,17 +239,13 @@ def missing(entries: Sequence[Entry], found: Sequence[Found]) -> list[Task]:
             if seed in runs:
                 continue
             task = Task(entry.experiment, seed, entry.headline)
-            place = (*task.key, frozenset(_measures(entry.experiment)))
-            held = wanted.get(place)
-            if held is None:
-                wanted[place] = task
-                continue
-            longest = max(held, task, key=lambda one: one.experiment.rounds).experiment
-            same_name = longest.model_copy(update={"name": held.experiment.name})
-            wanted[place] = replace(
-                held, experiment=same_name, headline=held.headline or task.headline
-            )
+            held = wanted.setdefault(task.key, task)
+            wanted[task.key] = replace(held, headline=held.headline or task.headline)
     return sorted(wanted.values(), key=lambda task: (not task.headline, task.seed))
+
+
+def _computed(experiment: Experiment) -> tuple[object, ...]:
+    return experiment.digest, experiment.rounds, frozenset(_measures(experiment))
 
 
 def _measures(experiment: Experiment) -> set[str]:

@@ -16,7 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from dgrpo.experiment import Experiment
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,25 +76,37 @@ def _run(assignment: Assignment, connection: Connection, log: TextIO) -> None:
     import torch
 
     from dgrpo.experiment import experiment_from
-    from dgrpo.reproduce.matrix import unmeasured
-    from dgrpo.runs.folder import read_json
     from dgrpo.runs.running import run_experiment
 
     torch.set_num_threads(assignment.threads)
     experiment = experiment_from(assignment.experiment)
-    summary = Path(assignment.folder) / f"seed-{assignment.seed}" / "summary.json"
-    lacking = unmeasured(experiment, read_json(summary)) if summary.exists() else []
-    if lacking:
-        raise RuntimeError(
-            f"{summary.parent} is finished but does not measure {', '.join(lacking)}: "
-            "delete it to run it again"
-        )
+    _check_way(experiment, Path(assignment.folder) / f"seed-{assignment.seed}")
 
     def watch(line: dict[str, Any]) -> None:
         success = next(iter(line["attack_success"].values()), None)
         connection.send(Line(line["round"], line["accuracy"], success))
 
     run_experiment(experiment, assignment.seed, Path(assignment.folder), watch)
+
+
+def _check_way(experiment: Experiment, folder: Path) -> None:
+    """Raise where a finished run lies there that is not the one asked for, and keep it."""
+    from dgrpo.reproduce.matrix import unmeasured
+    from dgrpo.runs.folder import read_json
+
+    if not (folder / "summary.json").exists():
+        return
+    summary = read_json(folder / "summary.json")
+    if lacking := unmeasured(experiment, summary):
+        raise RuntimeError(
+            f"{folder} is finished but does not measure {', '.join(lacking)}: "
+            "delete it to run it again"
+        )
+    if summary["rounds"] > experiment.rounds:
+        raise RuntimeError(
+            f"{folder} went on to round {summary['rounds']}, and {experiment.rounds} are asked "
+            "for: move it away to run it again"
+        )
 
 
 def _stop(*_: object) -> None:
