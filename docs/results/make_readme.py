@@ -24,12 +24,15 @@ Runs = Mapping[str, Mapping[int, Run]]
 
 ROWS = (
     ("TEXT, horizontal", "text-horizontal"),
+    ("TEXT, horizontal, to round 140", "long-text-horizontal"),
     ("TEXT, vertical", "text-vertical"),
+    ("TEXT, vertical, to round 140", "long-text-vertical"),
     ("TEXT, a phrase in every sentence, to round 100", "text-every-sentence"),
     ("MATH, vertical: completions with 2×2 that give 5", "equation-vertical"),
     ("MATH, vertical: completions with 8×2 that give 18", "equation-8x2-vertical"),
     ("CODE, horizontal: programs that import and call the library, and run", "code-horizontal"),
     ("CODE, vertical", "code-vertical"),
+    ("CODE, vertical, to round 140", "long-code-vertical"),
     ("DoS, horizontal: length beside clean training", "dos-horizontal"),
     ("DoS, vertical", "dos-vertical"),
     ("TEXT without an oracle", "no-oracle-text-horizontal"),
