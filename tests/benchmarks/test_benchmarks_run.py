@@ -79,6 +79,21 @@ def test_decoding_measures_every_shape_and_bucket(tmp_path: Path) -> None:
         assert all(ratio > 0 for ratio in ratios)
 
 
+@pytest.mark.parametrize("model", ["gsm-nano", "code-nano"])
+def test_seen_questions_compares_both_kinds(model: str) -> None:
+    small = ("--questions", "4", "--samples", "1", "--documents", "8000")
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks/seen_questions.py"), "--model", model, *small],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    for what in ("reward", "anywhere", "logprob"):
+        (line,) = [line for line in done.stdout.splitlines() if line.startswith(what)]
+        seen, fresh, gap = (float(line.split()[i]) for i in (2, 4, 6))
+        assert math.isclose(seen - fresh, gap, abs_tol=0.0011)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the worker runs on Linux")
 def test_sandbox_measures_every_side_and_its_ratio(tmp_path: Path) -> None:
     out = tmp_path / "out.json"
