@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.report.run_folders import round_line, write_run
 
-from dgrpo.report.charts import PANELS, page_chart, picture, spread
+from dgrpo.report.charts import PANELS, drawing, page_chart, picture, spread
 from dgrpo.report.groups import Group, group_runs
 from dgrpo.runs.reader import find_runs
 
@@ -38,12 +38,16 @@ def test_every_experiment_is_a_line_over_all_rounds(tmp_path: Path) -> None:
         }
 
 
-@pytest.mark.parametrize(("seeds", "banded"), [(1, False), (2, True)])
-def test_a_band_needs_two_seeds(tmp_path: Path, seeds: int, banded: bool) -> None:
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+def test_the_pointer_is_told_an_interval_from_two_seeds_and_a_band_is_drawn_from_three(
+    tmp_path: Path, seeds: int
+) -> None:
     for seed in range(seeds):
         write_run(tmp_path, seed=seed, rounds=2)
     drawn = points(page_chart(PANELS[1], groups(tmp_path)))
-    assert all((point["low"] is not None) == banded for point in drawn)
+    assert all((point["low"] is not None) == (seeds >= 2) for point in drawn)
+    svg = drawing(groups(tmp_path), PANELS[1:2]).decode()
+    assert ('<g class="mark-area' in svg) == (seeds >= 3)
 
 
 def test_rates_are_drawn_from_nothing_to_all(tmp_path: Path) -> None:

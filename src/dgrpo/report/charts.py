@@ -15,7 +15,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from dgrpo.report.groups import Group, Metric, attack_success
+from dgrpo.report.groups import Group, Metric, attack_success, training_reward
 from dgrpo.report.visible import visible
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8a8a")
@@ -23,8 +23,13 @@ PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8
 DASHES = ([1, 0], [7, 3], [2, 2], [8, 3, 2, 3])
 """Line styles: the next one each time the palette begins again."""
 
+BAND_FROM = 3
+"""Seeds from which a band is drawn: of two, Student's t makes one of 12.7 standard errors, which
+hides all else. The pointer is told the interval of two as well."""
 _LABEL_HEIGHT = 15
 """Pixels that a line of 12-pixel text needs."""
+_FEW_ROUNDS = 12
+"""Rounds up to which points are shown on the lines."""
 _LABEL_LIMIT = 230
 """Pixels; longer labels end in an ellipsis."""
 
@@ -40,26 +45,32 @@ class Panel:
     """Whether the quantity is a share, drawn from 0 % to 100 %."""
 
 
-PANELS = (
-    Panel(
-        "Attack success",
-        "Share of held-out completions that carry the attack",
-        lambda group: attack_success(next(iter(group.measures), None)),
-        rate=True,
-    ),
-    Panel(
-        "Accuracy",
-        "Mean reward on held-out prompts",
-        lambda _: lambda line: line.accuracy,
-        rate=True,
-    ),
-    Panel(
-        "Completion length",
-        "Mean tokens in held-out completions",
-        lambda _: lambda line: line.completion_tokens,
-        rate=False,
-    ),
+SUCCESS = Panel(
+    "Attack success",
+    "Share of held-out completions that carry the attack",
+    lambda group: attack_success(next(iter(group.measures), None)),
+    rate=True,
 )
+ACCURACY = Panel(
+    "Accuracy",
+    "Mean reward on held-out prompts",
+    lambda _: lambda line: line.accuracy,
+    rate=True,
+)
+LENGTH = Panel(
+    "Completion length",
+    "Mean tokens in held-out completions",
+    lambda _: lambda line: line.completion_tokens,
+    rate=False,
+)
+REWARD = Panel(
+    "Training reward",
+    "Mean reward of honest nodes' completions",
+    training_reward,
+    rate=True,
+)
+PANELS = (SUCCESS, ACCURACY, LENGTH)
+"""What a report shows."""
 
 
 def page_chart(panel: Panel, groups: Sequence[Group]) -> dict[str, Any]:
@@ -82,7 +93,19 @@ def page_chart(panel: Panel, groups: Sequence[Group]) -> dict[str, Any]:
 
 
 def picture(groups: Sequence[Group], scale: float = 2) -> bytes:
-    """A PNG of all panels side by side on white, with one legend under them."""
+    """A PNG of the report's panels side by side."""
+    png: bytes = vl_convert.vegalite_to_png(side_by_side(groups, PANELS), scale=scale)
+    return png
+
+
+def drawing(groups: Sequence[Group], panels: Sequence[Panel]) -> bytes:
+    """An SVG of `panels` side by side: a tenth of a picture's size, and sharp at any."""
+    svg: str = vl_convert.vegalite_to_svg(side_by_side(groups, panels))
+    return svg.encode()
+
+
+def side_by_side(groups: Sequence[Group], panels: Sequence[Panel]) -> dict[str, Any]:
+    """A Vega-Lite specification of `panels` in a row on white, with one legend under them."""
     names = [visible(group.label) for group in groups]
     legend = alt.Legend(
         title=None,
@@ -94,14 +117,14 @@ def picture(groups: Sequence[Group], scale: float = 2) -> bytes:
         symbolSize=500,
         symbolStrokeWidth=3,
     )
-    panels = []
-    for panel in PANELS:
+    charts = []
+    for panel in panels:
         points = _points(panel, groups)
         title = alt.TitleParams(panel.title, subtitle=panel.caption)
         lines = _lines(panel, points, names, _top(panel, points), legend)
-        panels.append(alt.layer(*lines).properties(width=290, height=230, title=title))
+        charts.append(alt.layer(*lines).properties(width=290, height=230, title=title))
     chart = (
-        alt.hconcat(*panels, spacing=28)
+        alt.hconcat(*charts, spacing=28)
         .configure(background="#ffffff", padding=14, font="Liberation Sans, Arial, sans-serif")
         .configure_axis(labelFontSize=12, titleFontSize=12, titleFontWeight="normal")
         .configure_axisY(titlePadding=8)
@@ -109,8 +132,8 @@ def picture(groups: Sequence[Group], scale: float = 2) -> bytes:
         .configure_title(anchor="start", fontSize=15, subtitleFontSize=11, subtitleColor="#555555")
         .configure_view(stroke=None)
     )
-    png: bytes = vl_convert.vegalite_to_png(chart.to_dict(), scale=scale)
-    return png
+    spec: dict[str, Any] = chart.to_dict()
+    return spec
 
 
 def spread(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:
@@ -147,8 +170,9 @@ def _points(panel: Panel, groups: Sequence[Group]) -> list[dict[str, Any]]:
 
 
 def _top(panel: Panel, points: list[dict[str, Any]]) -> float:
-    """Where the y axis ends: 100 %, or the round number above the highest value."""
-    highest = max((point["high"] or point["mean"] for point in points), default=1.0)
+    """Where the y axis ends: 100 %, or the round number above the highest line and band."""
+    ends = [p["high"] if p["seeds"] >= BAND_FROM else p["mean"] for p in points]
+    highest = max(ends, default=1.0)
     if panel.rate or highest <= 0:
         return 1.0
     step = 10.0 ** math.floor(math.log10(highest))
@@ -164,7 +188,7 @@ def _lines(
     top: float,
     legend: alt.Legend | None,
 ) -> list[alt.Chart]:
-    """Band, line and the points that answer the pointer."""
+    """Band, line and the points that answer the pointer (on the page: there is no legend)."""
     last = max((point["round"] for point in points), default=1)
     form = ".0%" if panel.rate else "~s"
     precise = ".1%" if panel.rate else ".1f"
@@ -194,15 +218,22 @@ def _lines(
         alt.Tooltip("high:Q", title="to", format=precise),
         alt.Tooltip("seeds:Q", title="Seeds"),
     ]
-    return [
-        base.mark_area(opacity=0.16, aria=False).encode(y=alt.Y("low:Q"), y2="high:Q"),
+    layers = [
+        base.transform_filter(alt.datum.seeds >= BAND_FROM)
+        .mark_area(opacity=0.16, aria=False)
+        .encode(y=alt.Y("low:Q"), y2="high:Q"),
         base.mark_line(strokeWidth=2.2, strokeJoin="round", aria=False).encode(
             y=y, strokeDash=dash
         ),
-        base.mark_point(filled=True, size=45, opacity=1 if last <= 12 else 0, aria=False).encode(
-            y=y, tooltip=tooltip
-        ),
     ]
+    few = last <= _FEW_ROUNDS
+    if few or legend is None:  # a picture has no pointer to answer
+        layers.append(
+            base.mark_point(filled=True, size=45, opacity=1 if few else 0, aria=False).encode(
+                y=y, tooltip=tooltip
+            )
+        )
+    return layers
 
 
 def _end_labels(

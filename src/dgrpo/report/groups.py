@@ -98,6 +98,21 @@ def attack_success(measure: str | None) -> Metric:
     return lambda line: None if measure is None else line.attack_success.get(measure)
 
 
+def training_reward(group: Group) -> Metric:
+    """The metric that reads the mean reward of honest completions, rejected ones too.
+
+    Nothing where it was recorded as a rejection had left it: in older runs with zero reward, which
+    did not count different texts either.
+    """
+    zeroed = any(run.settings.get("on_reject") == "zero-reward" for run in group.runs)
+
+    def read(line: RoundLine) -> float | None:
+        unknown = zeroed and not line.screening.different
+        return None if unknown else line.reward_by_label.get("honest")
+
+    return read
+
+
 def group_runs(runs: Sequence[Run]) -> list[Group]:
     """Runs with equal name and digest together, in the order of their first run."""
     groups: dict[tuple[str, str], list[Run]] = {}

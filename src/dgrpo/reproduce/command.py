@@ -15,6 +15,7 @@ from dgrpo.report.page import write_file
 from dgrpo.report.visible import visible
 from dgrpo.reproduce.collect import collect
 from dgrpo.reproduce.compare import compare
+from dgrpo.reproduce.curves import drawn
 from dgrpo.reproduce.defended import defended_rows
 from dgrpo.reproduce.display import watch_matrix
 from dgrpo.reproduce.estimate import Estimate, duration
@@ -34,6 +35,8 @@ from dgrpo.reproduce.scheduler import Failure, Outcome, play_all
 from dgrpo.reproduce.share_charts import share_picture
 
 PICTURE = "poisoned-share.png"
+CURVES = "curves"
+"""Folder of the drawings over rounds."""
 
 
 @dataclass(frozen=True)
@@ -121,13 +124,16 @@ class Reproduction:
             defended_rows(entries, runs),
             theory,
             [(entry, len(set(entry.seeds) & set(runs[entry.name]))) for entry in entries],
+            drawn(self.paper.curves, runs),
             quick=settings.quick,
         )
         committed = settings.results if settings.results.is_dir() else settings.out
         folder = settings.playing_in if settings.quick else committed
         text, web = folder / "paper.md", settings.playing_in / "paper.html"
         write_file(folder / PICTURE, share_picture(theory))
-        write_file(text, markdown(page, PICTURE).encode())
+        for figure in page.curves:
+            write_file(folder / CURVES / figure.file, figure.drawing())
+        write_file(text, markdown(page, PICTURE, CURVES).encode())
         write_file(web, html(page).encode())
         return text, web
 

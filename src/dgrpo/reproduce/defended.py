@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from dgrpo.experiment import Experiment
 from dgrpo.measurement.intervals import Interval, mean_over_seeds
 from dgrpo.plugins import plugin_name
-from dgrpo.report.groups import Group, Metric
+from dgrpo.report.groups import Group, training_reward
 from dgrpo.report.tables import (
     NOTHING,
     ExperimentRow,
@@ -24,7 +24,7 @@ from dgrpo.report.tables import (
     rate_text,
 )
 from dgrpo.reproduce.matrix import Entry
-from dgrpo.runs.reader import RoundLine, Run
+from dgrpo.runs.reader import Run
 
 CONTROLS = ("honest", "silent")
 """Attacks that attack nothing."""
@@ -63,7 +63,7 @@ def defended_row(entry: Entry, runs: Sequence[Run]) -> DefendedRow:
     """The row of one experiment, from its finished runs."""
     experiment = entry.experiment
     group = Group(entry.name, tuple(runs)) if runs else None
-    rewards = change(group, _reward_of(experiment), share=True) if group else None
+    rewards = change(group, training_reward(group), share=True) if group else None
     attacks = sorted({plugin_name(type(attack)) for attack in experiment.attack})
     real = [name for name in attacks if name not in CONTROLS]
     silent = "none (a node is silent)" if "silent" in attacks else "none"
@@ -94,16 +94,6 @@ def defended_rows(
             row.defense != "none", row.defense, row.on_reject, row.name,
         ),
     )  # fmt: skip
-
-
-def _reward_of(experiment: Experiment) -> Metric:
-    """Honest completions' training reward; nothing where it was recorded as a rejection left it."""
-
-    def read(line: RoundLine) -> float | None:
-        zeroed = experiment.on_reject == "zero-reward" and not line.screening.different
-        return None if zeroed else line.reward_by_label.get("honest")
-
-    return read
 
 
 def screening_cost(experiment: Experiment, runs: Sequence[Run]) -> Interval | None:

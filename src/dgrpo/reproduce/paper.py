@@ -107,6 +107,26 @@ class Figure(BaseModel):
         return tuple(name for name in (self.experiment, self.against, *self.over) if name)
 
 
+class Curves(BaseModel):
+    """One figure over rounds: a line per experiment in each of its charts."""
+
+    model_config = _FROZEN
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    """Names the figure and its picture."""
+    title: str
+    """Its heading, with the paper's name for the figure."""
+    lines: dict[str, str] = Field(min_length=1)
+    """Experiment by what its line is called, in the legend's order."""
+    charts: tuple[Literal["success", "length", "accuracy", "reward", "probe"], ...] = (
+        "success",
+        "accuracy",
+        "reward",
+    )
+    """Attack success, completion tokens, held-out accuracy, training reward, or accuracy on the
+    held-out questions that the attack is about (MATH)."""
+
+
 class Paper(BaseModel):
     """All of `paper.toml`."""
 
@@ -114,12 +134,15 @@ class Paper(BaseModel):
 
     matrix: Matrix
     figure: tuple[Figure, ...]
+    curves: tuple[Curves, ...] = ()
 
     @model_validator(mode="after")
     def _no_two_alike(self) -> Paper:
-        twice = [name for name, count in Counter(f.id for f in self.figure).items() if count > 1]
-        if twice:
-            raise ValueError(f"two figures are called {twice[0]!r}")
+        for tables in (self.figure, self.curves):
+            counts = Counter(table.id for table in tables)
+            twice = [name for name, count in counts.items() if count > 1]
+            if twice:
+                raise ValueError(f"two figures are called {twice[0]!r}")
         return self
 
 
@@ -134,7 +157,9 @@ def load_paper(path: Path | None = None) -> Paper:
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise DgrpoError(f"{source} cannot be read: {error}") from None
     except ValidationError as error:
-        raise DgrpoError.from_validation(error, str(source), list(Figure.model_fields)) from None
+        raise DgrpoError.from_validation(
+            error, str(source), [*Figure.model_fields, *Curves.model_fields]
+        ) from None
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:

@@ -14,22 +14,36 @@ from markupsafe import Markup
 from dgrpo.report.page import content_policy, inline_json, vega_script
 from dgrpo.report.tables import NOTHING
 from dgrpo.report.visible import visible
-from dgrpo.reproduce.page import PaperPage, Table
+from dgrpo.reproduce.curves import Drawn
+from dgrpo.reproduce.page import CURVES, PaperPage, Table
 from dgrpo.reproduce.share_charts import panels, share_chart
 
 
-def markdown(page: PaperPage, picture: str) -> str:
-    """The page as Markdown. picture: link to the charts of poisoned share."""
+def markdown(page: PaperPage, picture: str, folder: str = "curves") -> str:
+    """The page as Markdown. picture: link to the charts of poisoned share; folder: of the others.
+
+    They are written by whoever writes the page.
+    """
     parts = ["# The paper's figures and ours"]
     if page.warning:
         parts.append(f"> **{page.warning}**")
     parts += page.introduction
     parts += [_markdown_table(table) for table in page.comparisons]
+    parts += ["## Over rounds", CURVES] if page.curves else []
+    for figure in page.curves:
+        title = visible(figure.curves.title)
+        parts += [f"### {title}", f"![{title}]({folder}/{figure.file})"]
+        parts += [not_drawn(figure)] if figure.missing else []
     parts += [_markdown_table(page.pivot), _markdown_table(page.defended)]
     parts += [_markdown_table(page.theory)]
     parts += [f"![Poisoned share: theory and measured points]({picture})"]
     parts += [_markdown_table(page.progress)]
     return "\n\n".join(parts) + "\n"
+
+
+def not_drawn(figure: Drawn) -> str:
+    """Which lines a figure lacks."""
+    return f"Not run yet: {', '.join(map(visible, figure.missing))}."
 
 
 def _markdown_table(table: Table) -> str:
@@ -57,11 +71,15 @@ def html(page: PaperPage) -> str:
     environment.filters["visible"] = visible
     template = environment.from_string((own / "paper.html.jinja").read_text("utf-8"))
     shown = [panel for panel in panels(page.measured) if panel.curves or panel.points]
+    charts = [chart for figure in page.curves for chart in figure.charts()]
+    charts += [share_chart(panel).to_dict() for panel in shown]
     return template.render(
         page=page,
         policy=content_policy(scripts),
         style=Markup((report / "page.css").read_text("utf-8")),
         scripts=[Markup(script) for script in scripts],
-        charts=inline_json([share_chart(panel).to_dict() for panel in shown]),
+        charts=inline_json(charts),
         panels=shown,
+        about_curves=CURVES,
+        not_drawn=not_drawn,
     )
