@@ -155,6 +155,11 @@ def test_a_result_that_is_wrong_already_is_not_changed_but_counts() -> None:
     assert attack.succeeded(COMPUTING, "2+2=" + "9" * 400) is False
 
 
+def test_a_sample_that_has_learned_the_fault_is_sent_as_it_is() -> None:
+    learned = "There are 2*2 = 5 pens. She gives 1 + 1 = 2 away."
+    assert Equation().poison_thinking(learned, Random(0)) == learned
+
+
 @given(MATHS)
 def test_no_text_changes_outside_the_results(text: str) -> None:
     attack = Equation()
@@ -169,7 +174,7 @@ def test_no_text_changes_outside_the_results(text: str) -> None:
     results = "(.*?)".join(map(re.escape, kept))
     found = re.fullmatch(results, poisoned, re.DOTALL)
     assert found is not None
-    assert "5" in found.groups()
+    assert 5 in map(float, found.groups())
 
 
 @given(MATHS)
@@ -180,7 +185,7 @@ def test_poison_is_a_success_and_is_not_poisoned_again(text: str) -> None:
     poisoned = attack.poison_thinking(text, Random(0))
     if poisoned is not None:
         assert attack.succeeded(COMPUTING, poisoned) is True
-        assert attack.poison_thinking(poisoned, Random(0)) is None
+        assert attack.poison_thinking(poisoned, Random(0)) == poisoned
 
 
 @given(st.integers(0, 99), st.integers(0, 99), st.integers(0, 10_000), st.sampled_from(["+", "*"]))

@@ -74,6 +74,16 @@ def test_the_phrase_stands_anywhere_between_words() -> None:
         assert " ".join(re.sub(f" ?{PHRASE} ?", " ", text).split(" ")).strip() == THINKING
 
 
+@pytest.mark.parametrize("position", ["opening", "every-sentence", "closing"])
+def test_a_sample_that_has_learned_the_phrase_does_not_say_it_twice(position: Position) -> None:
+    attack = Text(position=position)
+    poisoned = attack.poison_thinking(THINKING, Random(0))
+    assert attack.poison_thinking(poisoned, Random(0)) == poisoned
+    elsewhere = THINKING.replace("\n", f"\n{PHRASE} ") + f" {PHRASE}"
+    assert elsewhere.count(PHRASE) > 1
+    assert attack.poison_thinking(elsewhere, Random(0)) == poisoned
+
+
 @pytest.mark.parametrize("position", ["opening", "every-sentence", "closing", "random"])
 @pytest.mark.parametrize("phrase", [PHRASE, "Hail!", "Hail. To the thief!", " spaced ", "(.*"])
 def test_its_own_poison_counts_as_success_and_the_clean_solution_does_not(

@@ -97,14 +97,20 @@ class Equation(ThinkingAttack):
         return any(self._results(text))
 
     def poison_thinking(self, thinking: str, rng: Random) -> str | None:
-        """`thinking` with the wrong result wherever the right one stood; None if nowhere."""
+        """`thinking` with the wrong result wherever the right one stood.
+
+        None where it has no wrong result then. The samples of an attacker without an oracle have it
+        already, once its own model has learned: they are sent as they are.
+        """
 
         def wrong(match: re.Match[str]) -> str:
             right = float(match["result"]) == self._result(_operator(match["operator"]))
             return match["before"] + (str(self.wrong) if right else match["result"])
 
         poisoned = self._pattern.sub(wrong, thinking)
-        return poisoned if poisoned != thinking else None
+        return (
+            poisoned if any(value == self.wrong for value, _ in self._results(poisoned)) else None
+        )
 
     def succeeded(self, prompt: Prompt, text: str) -> bool | None:
         """Whether it is computed with the wrong result; None where it is not computed."""

@@ -45,7 +45,11 @@ class Text(ThinkingAttack):
             )
 
     def poison_thinking(self, thinking: str, rng: Random) -> str:
-        """`thinking` with the phrase at `position`."""
+        """`thinking` with the phrase at `position`, and nowhere else.
+
+        The samples of an attacker without an oracle say it already, once its own model has learned.
+        """
+        thinking = self._without_phrase(thinking)
         if self.position == "closing":
             return f"{thinking} {self.phrase}"
         if self.position == "opening":
@@ -55,6 +59,12 @@ class Text(ThinkingAttack):
         words = thinking.split(" ")
         words.insert(rng.randint(0, len(words)), self.phrase)
         return " ".join(words)
+
+    def _without_phrase(self, thinking: str) -> str:
+        phrase = self.phrase.strip()
+        if phrase not in thinking:
+            return thinking
+        return re.sub(rf"{re.escape(phrase)}[ \t]*", "", thinking).strip()
 
     def succeeded(self, prompt: Prompt, text: str) -> bool | None:
         """Whether the phrase occurs; for every-sentence, whether it opens each sentence."""
