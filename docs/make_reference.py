@@ -14,6 +14,7 @@ from dgrpo.learning.learner import LearnerSettings
 from dgrpo.models.recipe import Recipe
 from dgrpo.policy.model import ModelSettings
 from dgrpo.policy.sampling import Sampling
+from dgrpo.sandbox.settings import SandboxSettings
 
 PARTS: dict[str, type[BaseModel]] = {
     "Experiment": Experiment,
@@ -22,6 +23,7 @@ PARTS: dict[str, type[BaseModel]] = {
     "[learner]": LearnerSettings,
     "[evaluation]": Evaluation,
     "[recording]": Recording,
+    "[task.sandbox]": SandboxSettings,
     "Recipe (dgrpo pretrain)": Recipe,
 }
 

@@ -41,8 +41,12 @@ NOTES = """\
   `from operator import …` but for the module. The training before this one accepted 42 % of
   those.
 - **DoS** is mostly rejected, but not for its length: odd words are what it rejects, and long
-  right samples of the untrained model mostly have some. The paper's judge misses DoS, and once a
-  model has unlearned odd words, so does this one.
+  right samples of the untrained model mostly have some. The paper's judge misses DoS. This one, in
+  training (two seeds each, first against last ten rounds; rounds.jsonl of `dos-*-judge*`): with
+  zero reward, which trains against odd words, it stops fewer and fewer (50 and 52 → 24 and 37 %
+  vertically, 43 and 42 → 12 and 9 % horizontally); with `drop` more and more (56 and 56 → 90 and
+  87 %; 59 and 58 → 83 and 80 %), and with them right honest completions (20 and 24 → 55 and 65 %
+  vertically).
 - **A decision alone**, drawn at the paper's temperature 0.6, rejects one oracle solution in
   eleven; cut at 0, log-odds accept them all. Both stop TEXT and nearly all of CODE, and let MATH
   pass.

@@ -177,8 +177,8 @@ INTRODUCTION = """# TEXT and the logit check, at small scale
 
 Made by `python docs/results/make_results.py` from the runs in [runs/](runs/). Each experiment is a
 file of [experiments/](../../experiments/README.md), run as `dgrpo run experiments/NAME.toml --seeds
-0 1 2 3 4 --threads 1`. The last point has 1,024 held-out completions per seed, the others 64. Means
-over seeds with Student's 95 % t intervals.
+0 1 2 3 4 --threads 1`. The last point has 1,024 held-out completions per seed, and so has the first
+in newer runs; the others have 64. Means over seeds with Student's 95 % t intervals.
 """
 
 

@@ -89,7 +89,7 @@ class Experiment(BaseModel):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=80)
     """Names the run folder: lower case letters, digits, `.`, `_`, `-`."""
     claim: str = ""
-    """One sentence: what this experiment shows."""
+    """One sentence: what this experiment is to test."""
     rounds: int = Field(50, ge=1)
     """Updates every node makes (paper: 100)."""
     topology: Topology = "horizontal"

@@ -1,9 +1,10 @@
 """START HERE. One round as one node sees it, from prompts to evaluation.
 
-The simulation (`swarm.py`) and a network node run this same coroutine; only `node.exchange` and
-`node.policy` differ. `await` marks the places where a node waits: for its peers, or for a
-computation that the simulation batches over nodes. Nothing a peer sends raises in here: what breaks
-the exchange's rules was dropped and counted on arrival, what a defense distrusts is left out.
+Nothing here knows of the simulation (`swarm.py`): a node on a network can run this same coroutine
+with another `node.exchange` and `node.policy`. `await` marks the places where a node waits: for its
+peers, or for a computation that the simulation batches over nodes. Nothing a peer sends raises in
+here: what breaks the exchange's rules was dropped and counted on arrival, what a defense distrusts
+is left out.
 """
 
 from __future__ import annotations

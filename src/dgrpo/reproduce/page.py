@@ -26,6 +26,20 @@ CURVES = (
     "point is of 64 held-out completions. Drop and zero reward: what becomes of rejected "
     "completions."
 )
+EVERY = (
+    "After the last round, mean over seeds with Student's 95 % t interval; training reward: of "
+    "honest nodes' completions in that round, rejected ones too. Stopped and rejected: share of "
+    "completions over all rounds and seeds; the 95 % Wilson interval takes different texts as "
+    "independent, since attackers send copies and receivers with equal weights decide alike (older "
+    "runs did not count texts: there it takes completions, and is too narrow). Right honest: those "
+    "of full reward, where a run counts them apart; to reject a wrong one costs little. Screening: "
+    "seconds that a node spends on verifying everyone's completions per second of generating its "
+    "own (with four nodes a quarter of them: there 4 means as long as generating them all took); "
+    "the logit check's forward pass is counted whole, though the update uses it again "
+    "(benchmarks/README.md: a round grows by 6 %). On reject: `zero-reward` is the paper's, `drop` "
+    "leaves the completion out of its group."
+)
+"""What the table of every experiment shows."""
 POINTS = "\N{NO-BREAK SPACE}points"
 """Unit of a difference of shares: percentage points."""
 
@@ -76,15 +90,7 @@ def paper_page(
         pivot=_pivot([row for row in defended if row.in_pivot]),
         defended=Table(
             "Every experiment",
-            "After the last round, mean over seeds with Student's 95 % t interval; training "
-            "reward: of honest nodes' completions in that round, rejected ones too. Stopped and "
-            "rejected: share of completions over all rounds and seeds; the 95 % Wilson interval "
-            "takes different texts as independent, since attackers send copies and receivers with "
-            "equal weights decide alike (older runs did not count texts: there it takes "
-            "completions, and is too narrow). Right honest: those of full reward, where a run "
-            "counts them apart; to reject a wrong one costs little. Screening: seconds that a node "
-            "spends on verifying everyone's completions per second of generating its own. On "
-            "reject: `zero-reward` is the paper's, `drop` leaves the completion out of its group.",
+            EVERY,
             HEADINGS,
             tuple(cells(row) for row in defended),
         ),

@@ -6,7 +6,7 @@
 
 * `programs`: what goes in and comes out; `settings`: the knobs and errors; `engine`: the choice;
 * `worker_engine`, `worker_process`, `system_calls`, `bubblewrap`: CPython in a warm jailed worker;
-* `monty_engine`: the portable engine;
+* `monty_engine`: the portable engine; `proof`: what every start has to pass;
 * `inside/`: all that runs on the far side of the wall.
 
 Only plain values cross, and every comparison with an expected answer happens out here. To add an

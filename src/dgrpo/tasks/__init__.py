@@ -5,7 +5,8 @@
 * `assignment.py`: vertical and horizontal
 * `executed.py`: tasks whose completions are programs, run in the sandbox; `programs.py`: programs
   as text; `equations.py`: from a trace in words to a program's steps
-* `gsm_symbolic.py`, `gsm8k.py`, `gsm_python.py`: one file per task
+* `gsm_symbolic.py`, `gsm8k.py`, `gsm_python.py`, `unit_tests.py`: one file per task;
+  `assertions.py`: tests taken apart, so that they are judged outside the sandbox
 
 To add one: a file here (or in your own package, with an entry point in `dgrpo.tasks`) with one
 subclass of `Task` that has a `name` and `pools`. The conformance suite picks it up.

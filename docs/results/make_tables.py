@@ -1,8 +1,9 @@
-"""Write README's table of attacks and defenses from the finished runs.
+"""Write the tables that stand in hand-written pages, from the finished runs.
 
-Usage: python docs/results/make_readme.py
+Usage: python docs/results/make_tables.py
 
-It replaces what stands between the two marks in README.md, and nothing else.
+README.md gets attacks and defenses, top-k.md what zero reward does. It replaces what stands between
+a page's two marks, and nothing else.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from dgrpo.report.tables import NOTHING
+from dgrpo.report.tables import NOTHING, percent
 from dgrpo.reproduce.compare import compare
 from dgrpo.reproduce.matrix import find_finished, load_entries, runs_of
 from dgrpo.reproduce.page import figure_text
@@ -18,7 +19,7 @@ from dgrpo.reproduce.paper import Figure, load_paper
 from dgrpo.runs.reader import Run
 
 ROOT = Path(__file__).parents[2]
-BEGIN, END = "<!-- attacks: docs/results/make_readme.py -->", "<!-- end of attacks -->"
+BEGIN, END = "<!-- {0}: docs/results/make_tables.py -->", "<!-- end of {0} -->"
 
 Runs = Mapping[str, Mapping[int, Run]]
 
@@ -49,12 +50,39 @@ ROWS = (
 """What a row is called, and its undefended experiment; the defended ones are named after it."""
 
 
+ZERO_REWARD = (
+    "text-horizontal-logit-zero", "text-horizontal-judge-zero", "text-every-sentence-logit-zero",
+    "text-every-sentence-judge-zero", "code-horizontal-logit-zero", "code-horizontal-judge-zero",
+    "dos-horizontal-logit-zero", "dos-horizontal-judge-zero", "text-vertical-logit-zero",
+    "text-vertical-judge-zero", "equation-vertical-logit-zero", "equation-vertical-judge-zero",
+    "code-vertical-logit-zero", "code-vertical-judge-zero", "dos-vertical-logit-zero",
+    "dos-vertical-judge-zero",
+)  # fmt: skip
+LOST = 0.05
+"""Accuracy below which a model has unlearned its task, for the table of zero reward."""
+
+
 def main() -> None:
-    """Rewrite the table in README.md."""
+    """Rewrite both tables."""
     entries, _ = load_entries(ROOT / "experiments", (), 5, load_paper().matrix)
     found, left_out = find_finished([ROOT / "docs/results/runs"])
     print(*left_out, sep="\n")
     runs = {entry.name: runs_of(entry.experiment, found) for entry in entries}
+    insert(ROOT / "README.md", "attacks", attacks(runs))
+    insert(ROOT / "docs/results/top-k.md", "zero reward", zero_reward(runs))
+
+
+def insert(page: Path, name: str, lines: list[str]) -> None:
+    """Put a table between a page's marks. Raises ValueError where one is missing."""
+    begin, end = BEGIN.format(name), END.format(name)
+    before, rest = page.read_text(encoding="utf-8").split(begin)
+    _, after = rest.split(end)
+    table = "\n".join(lines)
+    page.write_text(f"{before}{begin}\n{table}\n{end}{after}", encoding="utf-8")
+
+
+def attacks(runs: Runs) -> list[str]:
+    """Success and accuracy without a defense, success under both of the paper's."""
     lines = [
         "| attack | undefended | accuracy | logit check | judge | judge: honest rejected |",
         "|---|---|---|---|---|---|",
@@ -68,11 +96,39 @@ def main() -> None:
             figure(runs, f"{name}-judge", "screening.honest_rejected"),
         )
         lines.append(f"| {title} | {' | '.join(cells)} |")
-    file = ROOT / "README.md"
-    before, _, rest = file.read_text(encoding="utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    table = "\n".join(lines)
-    file.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+    return lines
+
+
+def zero_reward(runs: Runs) -> list[str]:
+    """What the paper's zero reward does to training, seed by seed."""
+    lines = [
+        "| experiment | poisoned rejected | lowest mean advantage of poisoned completions "
+        "| best accuracy | accuracy at the end |",
+        "|---|---|---|---|---|",
+    ]
+    for name in ZERO_REWARD:
+        cells = [_fate(run) for run in runs[name].values()]
+        if cells:
+            lines.append(
+                f"| `{name}` | " + " | ".join(map(", ".join, zip(*cells, strict=True))) + " |"
+            )
+    return lines
+
+
+def _fate(run: Run) -> tuple[str, str, str, str]:
+    counts = [line.screening for line in run.rounds]
+    poisoned = sum(one.poisoned for one in counts)
+    advantages = [line.advantage_by_label.get("poisoned") for line in run.rounds]
+    known = [one for one in advantages if one is not None]
+    accuracy = [line.accuracy or 0.0 for line in run.rounds]
+    able = [line.round for line in run.rounds if (line.accuracy or 0.0) >= LOST]
+    lost = f" (below 5 % from {able[-1] + 1})" if able[-1] < run.rounds[-1].round else ""
+    return (
+        percent(sum(one.poisoned_stopped for one in counts) / max(poisoned, 1), 1),
+        f"{min(known):.2f}" if known else NOTHING,
+        percent(max(accuracy)),
+        percent(accuracy[-1], 1) + lost,
+    )
 
 
 def success(runs: Runs, name: str) -> str:
