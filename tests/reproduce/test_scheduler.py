@@ -114,7 +114,10 @@ def gone(group: int) -> bool:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends signals to a process group")
-def test_interrupted_runs_are_resumed_and_finished_ones_never_repeated(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_runs_are_resumed_and_finished_ones_never_repeated(
+    tmp_path: Path, stop: signal.Signals
+) -> None:
     endless = 10_000
     write_file(tmp_path / "experiments", "long", rounds=endless)
     process = subprocess.Popen(
@@ -125,7 +128,10 @@ def test_interrupted_runs_are_resumed_and_finished_ones_never_repeated(tmp_path:
     while process.poll() is None and not list((tmp_path / "out").glob(checkpoint)):
         time.sleep(0.1)
     assert process.poll() is None, process.communicate()
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process
+    if stop == signal.SIGINT:
+        os.killpg(process.pid, stop)  # as a terminal does: to every process
+    else:
+        process.send_signal(stop)  # as `kill` does
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in said

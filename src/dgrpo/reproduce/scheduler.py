@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from dgrpo.reproduce.matrix import Task
 from dgrpo.reproduce.worker import Assignment, Ended, Line, play
@@ -84,8 +84,21 @@ def play_all(
 ) -> Outcome:
     """Play `tasks` in order, `workers` at a time; none is started after `seconds`.
 
-    KeyboardInterrupt passes through once every worker has ended; all runs can be resumed.
+    KeyboardInterrupt passes through once every worker has ended; all runs can be resumed. SIGTERM
+    does the same: a command in a shell's background hears no Ctrl-C.
     """
+    with _handling(signal.SIGTERM, _interrupt):
+        return _play_all(tasks, out, workers, listener, threads, seconds)
+
+
+def _play_all(
+    tasks: Sequence[Task],
+    out: Path,
+    workers: int,
+    listener: Listener,
+    threads: int,
+    seconds: float | None,
+) -> Outcome:
     started, outcome = time.monotonic(), Outcome()
     waiting, busy = list(tasks), list[_Worker]()
     try:
@@ -114,7 +127,9 @@ def _start(task: Task, out: Path, threads: int) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=play, args=(assignment, theirs), name=task.title)
-    with _ignoring_interrupts():  # inherited, so that Ctrl-C reaches no half-started worker
+    with _handling(
+        signal.SIGINT, signal.SIG_IGN
+    ):  # inherited, so that Ctrl-C reaches no half-started worker
         process.start()
     theirs.close()
     return _Worker(task, process, ours, log)
@@ -166,15 +181,19 @@ def _end(workers: Sequence[_Worker]) -> None:
         worker.connection.close()
 
 
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 @contextmanager
-def _ignoring_interrupts() -> Iterator[None]:
-    """Ctrl-C is ignored inside; nothing changes where this is not the main thread."""
+def _handling(number: signal.Signals, handler: Any) -> Iterator[None]:
+    """A signal goes to `handler` inside; nothing changes where this is not the main thread."""
     try:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        before = signal.signal(number, handler)
     except ValueError:
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)
