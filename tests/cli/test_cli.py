@@ -24,7 +24,7 @@ SMALL = [
 
 def dgrpo(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", "from dgrpo.cli import main; main()", *map(str, words)],
+        [sys.executable, "-m", "dgrpo", *map(str, words)],
         capture_output=True,
         text=True,
         timeout=300,
