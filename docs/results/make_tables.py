@@ -122,7 +122,8 @@ def _fate(run: Run) -> tuple[str, str, str, str]:
     known = [one for one in advantages if one is not None]
     accuracy = [line.accuracy or 0.0 for line in run.rounds]
     able = [line.round for line in run.rounds if (line.accuracy or 0.0) >= LOST]
-    lost = f" (below 5 % from {able[-1] + 1})" if able[-1] < run.rounds[-1].round else ""
+    from_round = max(able, default=-1) + 1
+    lost = f" (below 5 % from {from_round})" if from_round <= run.rounds[-1].round else ""
     return (
         percent(sum(one.poisoned_stopped for one in counts) / max(poisoned, 1), 1),
         f"{min(known):.2f}" if known else NOTHING,
