@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from tests.reproduce.finished_runs import experiment, write_finished
 
-from dgrpo.reproduce.compare import compare, curve_point, verdict_of
-from dgrpo.reproduce.page import figure_text
+from dgrpo.reproduce.compare import Collapse, compare, curve_point, verdict_of
+from dgrpo.reproduce.page import figure_text, paper_page
 from dgrpo.reproduce.paper import Figure
+from dgrpo.reproduce.render import markdown
 from dgrpo.runs.reader import Run, read_run
 
 
@@ -97,24 +98,42 @@ def test_what_a_dead_model_shows_of_an_attack_does_not_agree(
 ) -> None:
     """No attack shows in a model that unlearned its task, whatever the defense did."""
     of = experiment("tiny", defense=[{"name": "top-k"}], on_reject=reject)
-    run = write_finished(tmp_path, of, 0, 0.0, accuracy=0.6)
-    summary = json.loads((run / "summary.json").read_text())
-    summary["accuracy"]["end"] = end
-    (run / "summary.json").write_text(json.dumps(summary))
+    run = ending_at(write_finished(tmp_path, of, 0, 0.0, accuracy=0.6), end)
     asked = figure(metric=metric, agrees=(0.9, 1.0) if "screening" in metric else (0.0, 0.05))
-    row = compare(asked, {"tiny": {0: read_run(run)}})
+    row = compare(asked, {"tiny": {0: run}})
     dead = end < 0.3 and "screening" not in metric
-    assert (row.verdict, row.collapsed) == (verdict, end if dead else None)
+    assert (row.verdict, row.collapsed) == (verdict, Collapse(1, 1, end) if dead else None)
     assert row.zero_reward is (dead and reject == "zero-reward")
+
+
+@pytest.mark.parametrize(("ends", "dead"), [((0.0, 0.5, 0.02), 2), ((0.0, 0.5, 0.5), 0)])
+def test_most_seeds_decide_whether_the_task_was_unlearned(
+    tmp_path: Path, ends: tuple[float, ...], dead: int
+) -> None:
+    of = experiment("tiny", defense=[{"name": "top-k"}])
+    runs = {
+        seed: ending_at(write_finished(tmp_path, of, seed, 0.0, accuracy=0.6), end)
+        for seed, end in enumerate(ends)
+    }
+    row = compare(figure(agrees=(0.0, 0.05)), {"tiny": runs})
+    assert row.collapsed == (Collapse(dead, 3, 0.01) if dead else None)
+    assert row.verdict == ("differs" if dead else "agrees")
+    page = markdown(paper_page([row], [], [], []), "x.png")
+    assert ("unlearned its task in 2 of 3 seeds: accuracy 1.0" in page) is bool(dead)
+
+
+def ending_at(folder: Path, accuracy: float) -> Run:
+    """The run with another accuracy at its end."""
+    summary = json.loads((folder / "summary.json").read_text())
+    summary["accuracy"]["end"] = accuracy
+    (folder / "summary.json").write_text(json.dumps(summary))
+    return read_run(folder)
 
 
 def test_an_undefended_model_may_unlearn_its_task(tmp_path: Path) -> None:
     """That may be what the attack does."""
-    run = write_finished(tmp_path, experiment("tiny"), 0, 0.97, accuracy=0.6)
-    summary = json.loads((run / "summary.json").read_text())
-    summary["accuracy"]["end"] = 0.01
-    (run / "summary.json").write_text(json.dumps(summary))
-    row = compare(figure(), {"tiny": {0: read_run(run)}})
+    run = ending_at(write_finished(tmp_path, experiment("tiny"), 0, 0.97, accuracy=0.6), 0.01)
+    row = compare(figure(), {"tiny": {0: run}})
     assert (row.verdict, row.collapsed) == ("agrees", None)
 
 

@@ -42,12 +42,23 @@ class Comparison:
     """Updates after which `ours` was measured, the fewest where seeds differ."""
     undecided: bool = False
     """Whether the interval holds values that agree and values that do not."""
-    collapsed: float | None = None
-    """Accuracy at the end of a defended run that unlearned its task; else None."""
+    collapsed: Collapse | None = None
+    """Defended runs that unlearned their task, where most did; else None."""
     zero_reward: bool = False
     """Whether that run gives what it rejects reward 0."""
     censored: bool = False
     """Whether a seed never reached what `half` or `most` asks for: its value is a lower bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collapse:
+    """Runs of which next to nothing is left of the accuracy at their start."""
+
+    seeds: int
+    of: int
+    """All finished seeds of the experiment that the figure looks at."""
+    accuracy: float
+    """Their mean accuracy at the end."""
 
 
 def compare(figure: Figure, runs: Mapping[str, Mapping[int, Run]]) -> Comparison:
@@ -141,16 +152,16 @@ def _judged(figure: Figure, ours: Interval, seeds: int, rounds: int | None) -> C
     return Comparison(figure, verdict, ours, seeds, rounds, undecided)
 
 
-def _collapsed(runs: Sequence[Run]) -> float | None:
-    """Mean accuracy at the end of defended runs, where next to nothing is left of the start's."""
+def _collapsed(runs: Sequence[Run]) -> Collapse | None:
+    """What became of defended runs, if most of them unlearned their task."""
     if not runs[0].settings.get("defense"):
         return None
     curves = [(run.summary or {}).get("accuracy", {}) for run in runs]
     ends = [(curve.get("start"), curve.get("end")) for curve in curves]
-    if not ends or any(start is None or end is None for start, end in ends):
+    lost = [b for a, b in ends if a is not None and b is not None and b < COLLAPSED * a]
+    if 2 * len(lost) <= len(runs):
         return None
-    start, end = (math.fsum(side) / len(ends) for side in zip(*ends, strict=True))
-    return end if end < COLLAPSED * start else None
+    return Collapse(len(lost), len(runs), math.fsum(lost) / len(lost))
 
 
 def _of_seed(figure: Figure, runs: Mapping[str, Mapping[int, Run]], seed: int) -> float | None:

@@ -123,8 +123,8 @@ def _introduction(
         "(none for n = 1). A figure agrees if the mean lies in the range under `agrees`; a verdict "
         "is `undecided` as long as its interval reaches over an end of that range. `weaker` and "
         "`stronger` speak of the attack, in the sections on defenses of the defense. Compared with "
-        "a control, values are paired by seed. Where a defended model unlearned its task, the "
-        "verdict is `differs`: a dead model shows no attack.",
+        "a control, values are paired by seed. Where most defended models unlearned their task, "
+        "the verdict is `differs`: a dead model shows no attack.",
     )
 
 
@@ -154,7 +154,9 @@ def _compared(row: Comparison, quick: bool) -> tuple[str, ...]:
     if row.verdict in ("weaker", "stronger", "differs"):
         why = figure.why.get(row.verdict, "Not explained yet.")
     if row.collapsed is not None:
-        why = f"The model unlearned its task: accuracy {percent(row.collapsed, 1)}."
+        lost = row.collapsed
+        some = f" in {lost.seeds} of {lost.of} seeds" if lost.seeds < lost.of else ""
+        why = f"The model unlearned its task{some}: accuracy {percent(lost.accuracy, 1)}."
         why += f" {ZERO_REWARD}" if row.zero_reward else ""
     if quick and row.seeds:
         verdict, why = "none: a smoke run", ""
