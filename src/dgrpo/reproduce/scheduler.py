@@ -127,9 +127,8 @@ def _start(task: Task, out: Path, threads: int) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=play, args=(assignment, theirs), name=task.title)
-    with _handling(
-        signal.SIGINT, signal.SIG_IGN
-    ):  # inherited, so that Ctrl-C reaches no half-started worker
+    # inherited, so that Ctrl-C reaches no half-started worker
+    with _handling(signal.SIGINT, signal.SIG_IGN):
         process.start()
     theirs.close()
     return _Worker(task, process, ours, log)
