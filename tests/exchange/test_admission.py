@@ -265,3 +265,34 @@ def test_a_claim_of_too_many_ids_is_not_decoded(
     monkeypatch.setattr(LanguageModel, "decode", never)
     claim = Completion("a", 2, "2+2=4", (5,) * (MAX_TOKENS + 1))
     assert admit(model, [claim])[1]["too-long"] == 1
+
+
+@pytest.mark.parametrize("text", ["5 \u212a", "x\u037e", "a\u0338=\u0338b"])
+def test_text_that_the_tokenizer_would_change_is_refused_with_ids_and_without(
+    model: LanguageModel, text: str
+) -> None:
+    """Rewards would see one text, and the learner train on another."""
+    ids = model.encode_completion(text)
+    assert model.decode(ids) != text
+    for claimed in ((), ids):
+        received, violations = admit(model, [Completion("a", 2, text, claimed)])
+        assert received == []
+        assert violations == {"ids-mismatch": 1, "missing": 3}
+
+
+def test_a_refused_claim_cannot_be_repeated(
+    model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[str] = []
+    encode = LanguageModel.encode_completion
+
+    def counting(self: LanguageModel, text: str) -> tuple[int, ...]:
+        encoded.append(text)
+        return encode(self, text)
+
+    monkeypatch.setattr(LanguageModel, "encode_completion", counting)
+    claim = Completion("a", 2, "a " * 40)
+    received, violations = admit(model, [claim] * 100)
+    assert received == []
+    assert violations == {"too-long": 1, "duplicate": 99, "missing": 3}
+    assert len(encoded) == 1

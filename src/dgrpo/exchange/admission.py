@@ -38,6 +38,7 @@ class Admission:
         accepted: dict[tuple[str, int], Received] = {}
         owed = self.assignment.samples(sender_index)
         answered: set[str] = set()
+        looked_at: set[tuple[str, int]] = set()
         for claim in claims:
             if not _well_formed(claim):
                 violations["malformed"] += 1
@@ -53,9 +54,10 @@ class Admission:
                 violations["surplus"] += 1
                 continue
             answered.add(claim.prompt_key)
-            if (claim.prompt_key, claim.sample) in accepted:
+            if (claim.prompt_key, claim.sample) in looked_at:
                 violations["duplicate"] += 1
                 continue
+            looked_at.add((claim.prompt_key, claim.sample))  # refused ones too: each costs encoding
             if len(claim.text) > LONGEST_TOKEN * self.max_tokens:
                 violations["too-long"] += 1  # before anything is spent on encoding it
                 continue
@@ -74,10 +76,13 @@ class Admission:
         return list(accepted.values()), violations
 
     def _ids(self, claim: Completion, same_tokenizer: bool) -> tuple[int, ...] | None:
-        """The ids to check and train on; None when the claimed ones are not the text's."""
+        """The ids to check and train on; None when they are not the text's, claimed or our own."""
         if not (claim.token_ids and same_tokenizer):
             ids = self.model.encode_completion(claim.text)
-            return None if self.model.end_id in ids[:-1] else ids  # its name spelt out in the text
+            # the end token's name may be spelt out in the text, and a tokenizer that normalises may
+            # make other text of it: rewards and defenses would see one thing, the learner another
+            faithful = self.model.end_id not in ids[:-1] and self.model.decode(ids) == claim.text
+            return ids if faithful else None
         if len(claim.token_ids) > self.max_tokens:
             return claim.token_ids  # refused as too long, before anything is spent on decoding it
         # ids that no text has: embeddings are often padded beyond the tokenizer's own entries
