@@ -133,6 +133,23 @@ def test_another_experiment_in_the_folder_is_refused_with_the_field(whole: Path)
         run(tiny(attack={"name": "text", "phrase": "Ahoy,"}), whole)
 
 
+def test_a_finished_run_is_never_relabelled(whole: Path, tmp_path: Path) -> None:
+    """What it says it was played with stays, and another measure or judge is not its own."""
+    out = tmp_path / "tiny"
+    shutil.copytree(whole, out)
+    file = out / "seed-0" / "experiment.json"
+    held = read_json(file) | {"libraries": {"torch": "of that time"}}
+    file.write_text(json.dumps(held))
+    run(tiny(), out)
+    assert read_json(file) == held
+    other = tiny(measure=[{"name": "text", "phrase": "Another phrase"}])
+    with pytest.raises(DgrpoError, match=r"experiment\.measure"):
+        run(other, out)
+    file.write_text(json.dumps(held | {"defense_model_digests": {"judge-nano": "0123"}}))
+    with pytest.raises(DgrpoError, match="defense_model_digests"):
+        run(tiny(), out)
+
+
 def test_a_changed_pool_is_refused(whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "copy"
     shutil.copytree(whole, out)

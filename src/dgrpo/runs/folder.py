@@ -69,8 +69,10 @@ class RunFolder:
         if file.exists():
             held = read_json(file)
             _same_run(self.path, held, description)
-            if held["experiment"]["rounds"] > description["experiment"]["rounds"]:
-                return  # it describes what was played, which is more than is asked for
+            finished = (self.path / "summary.json").exists()
+            played, asked = (one["experiment"]["rounds"] for one in (held, description))
+            if played > asked or (finished and played == asked):
+                return  # it describes what was played, with the libraries that played it
         with writing(self.path):
             (self.path / "completions").mkdir(parents=True, exist_ok=True)
             write_json(file, held | description)
@@ -225,11 +227,18 @@ COMPARED = ("schema", "digest", "seed", "model_digests", "pool_digest")
 """Fields of experiment.json that must be equal for a run to go on; rounds may grow."""
 
 
+RECORDED_LATER = ("defense_model_digests",)
+"""The same for fields that older runs do not have."""
+
+
 def _same_run(path: Path, held: dict[str, Any], wanted: dict[str, Any]) -> None:
-    if all(held.get(field) == wanted[field] for field in COMPARED):
-        return
     ours, theirs = wanted.get("experiment", {}), held.get("experiment", {})
     fields = [f for f in COMPARED if held.get(f) != wanted[f]]
+    fields += [f for f in RECORDED_LATER if f in held and held[f] != wanted.get(f)]
+    if theirs.get("measure") != ours.get("measure"):
+        fields.append("experiment.measure")  # one curve is of one measure
+    if not fields:
+        return
     if "digest" in fields:
         fields = [
             f"experiment.{name}"
