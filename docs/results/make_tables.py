@@ -116,16 +116,15 @@ def zero_reward(runs: Runs) -> list[str]:
 
 
 def _fate(run: Run) -> tuple[str, str, str, str]:
-    counts = [line.screening for line in run.rounds]
-    poisoned = sum(one.poisoned for one in counts)
+    assert run.summary is not None  # only finished runs are looked at
     advantages = [line.advantage_by_label.get("poisoned") for line in run.rounds]
     known = [one for one in advantages if one is not None]
     accuracy = [line.accuracy or 0.0 for line in run.rounds]
-    able = [line.round for line in run.rounds if (line.accuracy or 0.0) >= LOST]
-    from_round = max(able, default=-1) + 1
-    lost = f" (below 5 % from {from_round})" if from_round <= run.rounds[-1].round else ""
+    able = [place for place, value in enumerate(accuracy) if value >= LOST]
+    lost_from = max(able, default=-1) + 1
+    lost = f" (below 5 % from {lost_from})" if lost_from < len(accuracy) else ""
     return (
-        percent(sum(one.poisoned_stopped for one in counts) / max(poisoned, 1), 1),
+        percent(run.summary["screening"]["poisoned_stopped"], 1),
         f"{min(known):.2f}" if known else NOTHING,
         percent(max(accuracy)),
         percent(accuracy[-1], 1) + lost,

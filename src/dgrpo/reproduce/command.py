@@ -15,7 +15,7 @@ from dgrpo.report.page import write_file
 from dgrpo.report.visible import visible
 from dgrpo.reproduce.collect import collect
 from dgrpo.reproduce.compare import compare
-from dgrpo.reproduce.curves import drawn
+from dgrpo.reproduce.curves import FOLDER, drawn
 from dgrpo.reproduce.defended import defended_rows
 from dgrpo.reproduce.display import watch_matrix
 from dgrpo.reproduce.estimate import Estimate, duration
@@ -35,8 +35,6 @@ from dgrpo.reproduce.scheduler import Failure, Outcome, play_all
 from dgrpo.reproduce.share_charts import share_picture
 
 PICTURE = "poisoned-share.png"
-CURVES = "curves"
-"""Folder of the drawings over rounds."""
 
 
 @dataclass(frozen=True)
@@ -132,8 +130,8 @@ class Reproduction:
         text, web = folder / "paper.md", settings.playing_in / "paper.html"
         write_file(folder / PICTURE, share_picture(theory))
         for figure in page.curves:
-            write_file(folder / CURVES / figure.file, figure.drawing())
-        write_file(text, markdown(page, PICTURE, CURVES).encode())
+            write_file(folder / FOLDER / figure.file, figure.drawing())
+        write_file(text, markdown(page, PICTURE).encode())
         write_file(web, html(page).encode())
         return text, web
 

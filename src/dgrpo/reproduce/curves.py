@@ -15,6 +15,8 @@ from dgrpo.report.groups import Group, attack_success
 from dgrpo.reproduce.paper import Curves
 from dgrpo.runs.reader import Run
 
+FOLDER = "curves"
+"""Where the drawings lie, beside the page."""
 PANELS = {
     "success": SUCCESS,
     "length": LENGTH,

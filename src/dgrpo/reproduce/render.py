@@ -14,12 +14,12 @@ from markupsafe import Markup
 from dgrpo.report.page import content_policy, inline_json, vega_script
 from dgrpo.report.tables import NOTHING
 from dgrpo.report.visible import visible
-from dgrpo.reproduce.curves import Drawn
+from dgrpo.reproduce.curves import FOLDER, Drawn
 from dgrpo.reproduce.page import CURVES, PaperPage, Table
 from dgrpo.reproduce.share_charts import panels, share_chart
 
 
-def markdown(page: PaperPage, picture: str, folder: str = "curves") -> str:
+def markdown(page: PaperPage, picture: str, folder: str = FOLDER) -> str:
     """The page as Markdown. picture: link to the charts of poisoned share; folder: of the others.
 
     They are written by whoever writes the page.

@@ -73,6 +73,25 @@ def run_folder(out: Path, task: Task) -> Path:
     return out / f"{task.experiment.name}-{task.experiment.digest[:8]}"
 
 
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _handling(number: signal.Signals, handler: Any) -> Iterator[None]:
+    """A signal goes to `handler` inside; nothing changes where this is not the main thread."""
+    try:
+        before = signal.signal(number, handler)
+    except ValueError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+@_handling(signal.SIGTERM, _interrupt)
 def play_all(
     tasks: Sequence[Task],
     out: Path,
@@ -87,18 +106,6 @@ def play_all(
     KeyboardInterrupt passes through once every worker has ended; all runs can be resumed. SIGTERM
     does the same: a command in a shell's background hears no Ctrl-C.
     """
-    with _handling(signal.SIGTERM, _interrupt):
-        return _play_all(tasks, out, workers, listener, threads, seconds)
-
-
-def _play_all(
-    tasks: Sequence[Task],
-    out: Path,
-    workers: int,
-    listener: Listener,
-    threads: int,
-    seconds: float | None,
-) -> Outcome:
     started, outcome = time.monotonic(), Outcome()
     waiting, busy = list(tasks), list[_Worker]()
     try:
@@ -178,21 +185,3 @@ def _end(workers: Sequence[_Worker]) -> None:
             worker.process.kill()
             worker.process.join()
         worker.connection.close()
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
-@contextmanager
-def _handling(number: signal.Signals, handler: Any) -> Iterator[None]:
-    """A signal goes to `handler` inside; nothing changes where this is not the main thread."""
-    try:
-        before = signal.signal(number, handler)
-    except ValueError:
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(number, before)
