@@ -108,8 +108,8 @@ def fates(by_name: dict[str, list[Run]]) -> str:
             lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + (
         "\n\nCounted once per completion: honest receivers hold equal weights and decide alike."
-        " 95 % Wilson intervals, over different texts where a run records them, else over"
-        " completions, which makes them too narrow: an attacker sends copies."
+        " 95 % Wilson intervals over different texts, since an attacker sends copies: a poisoned"
+        " text counts once, however many rounds and seeds it is sent in."
     )
 
 

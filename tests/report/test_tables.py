@@ -147,6 +147,16 @@ def test_the_interval_of_a_rate_goes_by_different_texts() -> None:
     assert Rate.of(0, 0, independent([told], "honest", receivers=3)) is None
 
 
+def test_a_poisoned_text_counts_once_however_many_rounds_and_seeds_send_it() -> None:
+    first = Screening(poisoned=12, different={"poisoned": 2}, poisoned_texts=("a", "b"))
+    later = Screening(poisoned=12, different={"poisoned": 2}, poisoned_texts=("b", "c"))
+    unnamed = Screening(poisoned=12, different={"poisoned": 2})
+    assert independent([first, later, first], "poisoned", receivers=3) == 3
+    assert independent([first, later, unnamed], "poisoned", receivers=3) == 3 + 2
+    honest = Screening(honest=12, different={"honest": 4}, poisoned_texts=("a",))
+    assert independent([honest, honest], "honest", receivers=3) == 8
+
+
 def test_a_resumed_run_of_which_a_part_counts_texts_is_weighed_line_by_line() -> None:
     older = Screening(poisoned=144, poisoned_stopped=144)
     newer = Screening(poisoned=144, poisoned_stopped=144, different={"poisoned": 16})

@@ -6,7 +6,7 @@ import pytest
 
 from dgrpo.experiment import experiment_from
 from dgrpo.report.tables import independent
-from dgrpo.runs.lines import round_line, summarise
+from dgrpo.runs.lines import round_line, summarise, text_digest
 from dgrpo.runs.reader import Screening
 from dgrpo.swarm import Swarm
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic
@@ -45,6 +45,10 @@ def test_copies_of_a_text_count_once_among_different_texts(played: tuple) -> Non
     assert counted["poisoned"] == 3 * 8 * 2  # three receivers, eight prompts, two copies each
     assert counted["different"]["poisoned"] == 8
     assert counted["different"]["poisoned_stopped"] == counted["poisoned_stopped"] / 6
+    sent = [one.received for one in records[0].judged if one.received.sender == "node-3"]
+    named = {text_digest(one.prompt.key, one.text) for one in sent}
+    assert len(counted["poisoned_texts"]) == len(named) == 8
+    assert set(counted["poisoned_texts"]) == named
     honest = [one.received for one in records[0].judged if one.received.sender != "node-3"]
     assert counted["different"]["honest"] == len({(o.prompt.key, o.text) for o in honest})
     assert independent([Screening(poisoned=48, different=counted["different"])], "poisoned", 3) == 8

@@ -59,11 +59,18 @@ def independent(screened: Sequence[Screening], label: str, receivers: int) -> in
     """How many independent judgements the counts of a label hold.
 
     Counts are per honest receiver, and receivers with equal weights decide alike. Attackers send
-    copies of one text, which are judged alike. So different texts of one receiver count; of runs
-    that do not record them, all completions of one receiver.
+    copies of one text, in every round and with every seed, which are judged alike. So a poisoned
+    text counts once; other texts count once a round, for they are samples of a model that changes.
+    Runs that do not record texts count by round, or else all completions of one receiver.
     """
-    each = [one.different.get(label, getattr(one, label) / receivers) for one in screened]
-    return round(math.fsum(each))
+    named: set[str] = set()
+    others: list[float] = []
+    for one in screened:
+        if label == "poisoned" and one.poisoned_texts:
+            named.update(one.poisoned_texts)
+        else:
+            others.append(one.different.get(label, getattr(one, label) / receivers))
+    return len(named) + round(math.fsum(others))
 
 
 def _rate(group: Group, label: str, stopped: str) -> Rate | None:

@@ -6,6 +6,7 @@ senders and are joined here, after every decision has been made.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -162,8 +163,9 @@ def _screening(
 ) -> dict[str, Any]:
     """Counts per label and per defense; and of different texts, as one receiver (`by_one`) judged.
 
-    Attackers send copies of one text, which a defense judges alike: an interval that takes them for
-    independent would be too narrow.
+    Attackers send copies of one text, in one round and in later ones, and a defense judges them
+    alike: an interval that takes them for independent would be too narrow. So a line names the
+    poisoned texts, for rounds and seeds to be counted together.
     """
     counts = dict.fromkeys(_COUNTED, 0)
     different = dict.fromkeys(_COUNTED, 0)
@@ -172,8 +174,11 @@ def _screening(
         text = (labels[one.received.item], one.received.prompt.key, one.received.text)
         if text not in texts or not one.accepted:  # rejected once is rejected
             texts[text] = one
-    for (label, _, _), one in texts.items():
+    poisoned: dict[str, None] = {}
+    for (label, key, text), one in texts.items():
         _count(different, label, one)
+        if label == "poisoned":
+            poisoned[text_digest(key, text)] = None
     by_defense: dict[str, dict[str, Any]] = {}
     for one in judged:
         label = labels[one.received.item]
@@ -185,7 +190,17 @@ def _screening(
             if verdict.undecided:  # also where the policy is to accept: never silently
                 kinds = own.setdefault("undecided", {})
                 kinds[verdict.undecided] = kinds.get(verdict.undecided, 0) + 1
-    return {**counts, "different": different, "by_defense": by_defense}
+    return {
+        **counts,
+        "different": different,
+        "poisoned_texts": list(poisoned),
+        "by_defense": by_defense,
+    }
+
+
+def text_digest(prompt_key: str, text: str) -> str:
+    """Eight hex digits that stand for a text as an answer to a prompt."""
+    return hashlib.sha256(f"{prompt_key} {text}".encode(errors="surrogatepass")).hexdigest()[:8]
 
 
 def _count(counts: dict[str, int], label: Label, one: Judged) -> None:

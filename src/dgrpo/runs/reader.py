@@ -49,6 +49,8 @@ class Screening:
     honest_right_rejected: int = 0
     different: dict[str, int] = field(default_factory=dict)
     """The same counts of different texts per prompt, for one receiver; empty in older runs."""
+    poisoned_texts: tuple[str, ...] = ()
+    """A digest of each different poisoned text, to count them over rounds; none in older runs."""
     by_defense: dict[str, DefenseCounts] = field(default_factory=dict)
 
 
