@@ -97,6 +97,15 @@ def test_a_run_with_other_weights_under_the_same_name_does_not_count(tmp_path: P
     assert seeds_of(tmp_path, judged) == [0, 3]
 
 
+def test_runs_on_other_prompts_are_not_averaged_with_those_on_todays(tmp_path: Path) -> None:
+    """Where all have one pool it is trusted: to draw every pool for a list would take too long."""
+    today = experiment().task.load().digest
+    write_finished(tmp_path, experiment(), 0, header={"pool_digest": "an older pool"})
+    assert seeds_of(tmp_path) == [0]
+    write_finished(tmp_path, experiment(), 1, header={"pool_digest": today})
+    assert seeds_of(tmp_path) == [1]
+
+
 def test_name_and_claim_do_not_matter(tmp_path: Path) -> None:
     write_finished(tmp_path, experiment("another", claim="same"))
     assert seeds_of(tmp_path) == [0]

@@ -80,7 +80,10 @@ def test_failed_runs_are_told_and_the_others_finish(tmp_path: Path) -> None:
     before = lines.stat().st_mtime_ns
     wider = experiment("healthy", measure=["text", "equation"])
     again, _ = play([Task(wider, 0, True)], tmp_path / "out")
-    assert "does not measure equation: delete it" in again.failed[0].problem
+    assert "does not measure equation: move it away" in again.failed[0].problem
+    longer = experiment("healthy", evaluation={"samples": 4, "final_samples": 9})
+    fewer, _ = play([Task(longer, 0, True)], tmp_path / "out")
+    assert "with 8 held-out samples, and evaluation.final_samples = 9" in fewer.failed[0].problem
     shorter, _ = play([Task(experiment("healthy", rounds=1), 0, True)], tmp_path / "out")
     assert "went on to round 2, and 1 are asked for: move it away" in shorter.failed[0].problem
     assert lines.stat().st_mtime_ns == before

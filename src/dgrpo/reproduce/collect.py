@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from dgrpo.reproduce.matrix import Entry, Found, serves
+from dgrpo.reproduce.matrix import Entry, Found, fitting
 from dgrpo.runs.folder import writing
 
 SMALL_FILES = ("experiment.json", "rounds.jsonl", "summary.json")
@@ -24,11 +24,10 @@ def collect(entries: Sequence[Entry], found: Sequence[Found], target: Path) -> l
     """
     written = []
     for entry in entries:
-        fitting: dict[int, list[Found]] = {}
-        for one in found:
-            if serves(one, entry.experiment):
-                fitting.setdefault(one.run.seed, []).append(one)
-        for seed, those in sorted(fitting.items()):
+        by_seed: dict[int, list[Found]] = {}
+        for one in fitting(entry.experiment, found):
+            by_seed.setdefault(one.run.seed, []).append(one)
+        for seed, those in sorted(by_seed.items()):
             place = target / entry.name / f"seed-{seed}"
             if any(target.resolve() in one.run.folder.resolve().parents for one in those):
                 continue

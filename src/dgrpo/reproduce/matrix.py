@@ -2,10 +2,11 @@
 
 A run is finished if its *resolved* experiment, validated by today's code, has the digest of the
 file's, it has as many rounds and enough held-out samples at its end, it measured what the file
-measures, and its models' weights are those that their names stand for today. So a knob that was
-added later with an unchanged default keeps old runs valid, and two files that describe the same
-experiment share their runs. A longer run serves only a file that asks for it: it was measured at
-length at its own end, and figures of other ends are not to be averaged with it.
+measures, and its models' weights are those that their names stand for today. All runs of an
+experiment have one pool of prompts. So a knob that was added later with an unchanged default keeps
+old runs valid, and two files that describe the same experiment share their runs. A longer run
+serves only a file that asks for it: it was measured at length at its own end, and figures of other
+ends are not to be averaged with it.
 """
 
 from __future__ import annotations
@@ -178,18 +179,44 @@ def find_finished(folders: Iterable[Path]) -> tuple[list[Found], list[str]]:
     return found, left_out
 
 
-def serves(found: Found, experiment: Experiment) -> bool:
-    """Whether a finished run is a run of `experiment`, as long and measured as it asks."""
+def shortfall(found: Found, experiment: Experiment) -> str:
+    """What a finished run lacks to be a run of `experiment`, as long and measured as it asks.
+
+    Empty where it is one. Not looked at: its pool of prompts (`fitting`).
+    """
     summary = found.run.summary
     assert summary is not None
-    return (
-        found.experiment.digest == experiment.digest
-        and summary["rounds"] == experiment.rounds
-        and summary.get("held_out_samples", {}).get("end", 0) >= experiment.evaluation.final_samples
-        and _measures(experiment) <= _measures(found.experiment)
-        and not unmeasured(experiment, summary)
-        and _same_models(found.run.experiment, experiment)
-    )
+    if found.experiment.digest != experiment.digest:
+        return "is a run of another experiment"
+    if summary["rounds"] != experiment.rounds:
+        return f"went on to round {summary['rounds']}, and {experiment.rounds} are asked for"
+    unmeasured = [m.name for m in experiment.measure if m.name not in summary.get("metrics", {})]
+    if unmeasured:
+        return f"is finished but does not measure {', '.join(unmeasured)}"
+    if not _measures(experiment) <= _measures(found.experiment):
+        return "is finished but was measured with other settings (measure)"
+    samples = summary.get("held_out_samples", {}).get("end", 0)
+    if samples < experiment.evaluation.final_samples:
+        return (
+            f"is finished with {samples} held-out samples, and evaluation.final_samples = "
+            f"{experiment.evaluation.final_samples}"
+        )
+    if not _same_models(found.run.experiment, experiment):
+        return "was played with other weights under the same model name"
+    return ""
+
+
+def fitting(experiment: Experiment, found: Sequence[Found]) -> list[Found]:
+    """Finished runs of `experiment`, all on one pool of prompts.
+
+    Where they were played on different ones, those on today's count.
+    """
+    those = [one for one in found if not shortfall(one, experiment)]
+    pools = {one.run.experiment.get("pool_digest") for one in those}
+    if len(pools) < 2:
+        return those
+    pool = experiment.task.load().digest
+    return [one for one in those if one.run.experiment.get("pool_digest") == pool]
 
 
 def _same_models(header: Mapping[str, Any], experiment: Experiment) -> bool:
@@ -213,17 +240,11 @@ def _digest_now(name: str) -> str | None:
         return None
 
 
-def unmeasured(experiment: Experiment, summary: Mapping[str, Any]) -> list[str]:
-    """Measures of `experiment` that a finished run's summary lacks."""
-    return [m.name for m in experiment.measure if m.name not in summary.get("metrics", {})]
-
-
 def runs_of(experiment: Experiment, found: Sequence[Found]) -> dict[int, Run]:
     """Finished runs of `experiment` by seed; the first folder that has a seed counts."""
     runs: dict[int, Run] = {}
-    for one in found:
-        if one.run.seed not in runs and serves(one, experiment):
-            runs[one.run.seed] = one.run
+    for one in fitting(experiment, found):
+        runs.setdefault(one.run.seed, one.run)
     return dict(sorted(runs.items()))
 
 

@@ -90,23 +90,18 @@ def _run(assignment: Assignment, connection: Connection, log: TextIO) -> None:
 
 
 def _check_way(experiment: Experiment, folder: Path) -> None:
-    """Raise where a finished run lies there that is not the one asked for, and keep it."""
-    from dgrpo.reproduce.matrix import unmeasured
-    from dgrpo.runs.folder import read_json
+    """Raise where a finished run lies there that is not the one asked for, and keep it.
 
-    if not (folder / "summary.json").exists():
-        return
-    summary = read_json(folder / "summary.json")
-    if lacking := unmeasured(experiment, summary):
-        raise RuntimeError(
-            f"{folder} is finished but does not measure {', '.join(lacking)}: "
-            "delete it to run it again"
-        )
-    if summary["rounds"] > experiment.rounds:
-        raise RuntimeError(
-            f"{folder} went on to round {summary['rounds']}, and {experiment.rounds} are asked "
-            "for: move it away to run it again"
-        )
+    One with fewer rounds is no hindrance: it goes on.
+    """
+    from dgrpo.reproduce.matrix import find_finished, shortfall
+
+    for one in find_finished([folder.parent])[0]:
+        summary = one.run.summary or {}
+        if one.run.folder != folder or summary["rounds"] < experiment.rounds:
+            continue
+        if lacking := shortfall(one, experiment):
+            raise RuntimeError(f"{folder} {lacking}: move it away to run it again")
 
 
 def _stop(*_: object) -> None:
