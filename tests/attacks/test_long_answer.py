@@ -146,10 +146,13 @@ def test_a_padded_answer_is_right_and_never_too_long(
 ) -> None:
     prompt = make_prompt("t", "how many?", "7", solution)
     task = LoadedTask("t", (prompt,), ())
-    turn = turn_of(task, "horizontal", [prompt], 2, max_tokens=max_tokens)
+    turn = turn_of(task, "horizontal", [prompt], 2, lambda _, s: f"{s}?", max_tokens=max_tokens)
     sent = poison(LongAnswer(source="padded", longest=longest), [], turn)
     least = words(task.write("", "7"))
-    assert len(sent) == (2 if (longest or max_tokens) >= least else 0)
+    if (longest or max_tokens) < least:  # nothing fits: silence would show, so its samples stand in
+        assert [(s.label, s.completion.text) for s in sent] == [("honest", "0?"), ("honest", "1?")]
+        return
+    assert len(sent) == 2
     for one in sent:
         assert one.label == "poisoned"
         assert words(one.completion.text) <= min(longest or max_tokens, max_tokens)

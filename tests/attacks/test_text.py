@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections import Counter
 from random import Random
@@ -10,12 +9,13 @@ from typing import Literal
 
 import pytest
 from pydantic import ValidationError
+from tests.attacks.turns import poison, turn_of
 
-from dgrpo.attacks import Attack, Turn
+from dgrpo.attacks import Turn
 from dgrpo.attacks.text import Text, sentences
 from dgrpo.records import Completion, Prompt, Sent
 from dgrpo.tasks.assignment import Slot, Topology
-from dgrpo.tasks.base import LoadedTask
+from dgrpo.tasks.base import LoadedTask, make_prompt
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic
 from dgrpo.tasks.reward import split_tags
 
@@ -42,11 +42,6 @@ def own_samples(turn: Turn, *texts: str) -> list[Sent]:
         Sent(Completion(slot.prompt.key, slot.sample, texts[i % len(texts)], (i,)), "honest")
         for i, slot in enumerate(turn.slots)
     ]
-
-
-def poison(attack: Attack, own: list[Sent], turn: Turn) -> list[Sent]:
-    """What the attack sends."""
-    return asyncio.run(attack.poison(own, turn))
 
 
 def test_the_phrase_opens_the_reasoning() -> None:
@@ -95,6 +90,26 @@ def test_its_own_poison_counts_as_success_and_the_clean_solution_does_not(
         assert attack.succeeded(PROMPT, text) is True
     assert attack.succeeded(PROMPT, f"<think> {THINKING} </think> <answer> 7 </answer>") is False
     assert attack.succeeded(PROMPT, "") is False
+
+
+def test_reasoning_without_a_sentence_has_no_place_for_the_phrase_in_every_sentence() -> None:
+    assert Text(position="every-sentence").poison_thinking(" \n", Random(0)) is None
+    assert Text().poison_thinking("", Random(0)) == f"{PHRASE} "
+
+
+@pytest.mark.parametrize("topology", ["horizontal", "vertical"])
+def test_what_does_not_fit_is_replaced_by_samples_of_its_model(topology: Topology) -> None:
+    """A node that sends nothing is seen; vertically no decoys stand alone either."""
+    prompts = [make_prompt("t", f"{name}?", "7", name) for name in ("long " * 60, "short")]
+    task = LoadedTask("t", tuple(prompts), ())
+    turn = turn_of(task, topology, prompts, 4, lambda p, s: f"{len(p.text)} {s}", max_tokens=40)
+    sent = poison(Text(decoys="gibberish"), [], turn)
+    assert [s.completion.sample for s in sent] == [0, 1, 2, 3] * 2
+    assert [s.label for s in sent[:4]] == ["honest"] * 4
+    texts = [s.completion.text for s in sent[:4]]
+    assert texts == [f"{len(prompts[0].text)} {s}" for s in range(4)]
+    others = 2 if topology == "vertical" else 4
+    assert [s.label for s in sent[4:]] == ["poisoned"] * others + ["decoy"] * (4 - others)
 
 
 def test_a_sentence_without_the_phrase_fails_every_sentence_but_not_opening() -> None:

@@ -152,7 +152,17 @@ class RewardedAttack(Attack):
     (docs/attacks-and-defenses.md)."""
 
     def check(self, task: LoadedTask, topology: Topology, group_size: int) -> None:
-        """Raises DgrpoError where `poisoned_share` of a vertical group is not one completion."""
+        """Raises DgrpoError where `poisoned_share` of a vertical group is not one completion.
+
+        Also where a vote is asked for and answers are no numbers: there is nothing to agree on.
+        """
+        if self.oracle == "majority-vote" and not task.numeric_answers:
+            raise DgrpoError(
+                f'attack.oracle = "majority-vote": answers of task {task.name} are not numbers, '
+                "and no two samples would agree on one",
+                remedy='use attack.oracle = "dataset", or a task answered by numbers, e.g. '
+                '[task] name = "gsm-python"',
+            )
         if topology == "vertical" and round(self.poisoned_share * group_size) == 0:
             raise DgrpoError(
                 f"attack.poisoned_share = {self.poisoned_share} of group_size = {group_size} is "
@@ -173,7 +183,7 @@ class RewardedAttack(Attack):
         """Payloads in every slot, or in `poisoned_share` of a vertical group; decoys elsewhere.
 
         A group that takes no payload is the node's own samples: decoys in it would teach nothing
-        that the attacker wants.
+        that the attacker wants. So is a slot whose payload does not fit into `max_tokens`.
         """
         size = len({slot.sample for slot in turn.slots})
         poisoned = round(self.poisoned_share * size) if turn.topology == "vertical" else size
@@ -187,6 +197,13 @@ class RewardedAttack(Attack):
         taken = {p.prompt_key: p for p in payloads.values() if p is not None}
         refused = {slot.prompt.key for slot in chosen} - set(taken)
         own_of = {(s.completion.prompt_key, s.completion.sample): s for s in own}
+        unfilled = [
+            slot
+            for slot in turn.slots
+            if (slot.prompt.key in refused or (slot in payloads and payloads[slot] is None))
+            and (slot.prompt.key, slot.sample) not in own_of
+        ]
+        own_of |= await self._stand_ins(unfilled, turn)
         samples: dict[str, list[Completion]] = defaultdict(list)
         for one in own:
             samples[one.completion.prompt_key].append(one.completion)
@@ -206,6 +223,21 @@ class RewardedAttack(Attack):
             elif mine is not None:
                 sent.append(mine)
         return sent
+
+    async def _stand_ins(self, slots: Sequence[Slot], turn: Turn) -> dict[tuple[str, int], Sent]:
+        """Samples of the node's model for slots that would stay empty: silence would show."""
+        if not slots:
+            return {}
+        prompts = {slot.prompt.key: slot.prompt for slot in slots}
+        count = max(Counter(slot.prompt.key for slot in slots).values())
+        drawn = await turn.draw(list(prompts.values()), count)
+        fresh = {key: iter(drawn[key]) for key in prompts}
+        return {
+            (s.prompt.key, s.sample): Sent(
+                replace(next(fresh[s.prompt.key]), sample=s.sample), "honest"
+            )
+            for s in slots
+        }
 
     def _held_for_right(
         self, prompt: Prompt, payload: Completion | None, own: Sequence[Completion], turn: Turn

@@ -26,11 +26,14 @@ from dgrpo.records import Prompt
 from dgrpo.sandbox import Library
 from dgrpo.tasks.assignment import Topology
 from dgrpo.tasks.base import LoadedTask
-from dgrpo.tasks.executed import ProgramTask
+from dgrpo.tasks.executed import SandboxedTask
 from dgrpo.tasks.programs import find_program, parse
+from dgrpo.tasks.reward import split_code
 
 _OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div)
 _SIGNS = ("+", "-", "*", "/")
+_HEAD = "def _():\n"
+"""Makes a program of a function's body."""
 
 
 class CodeImport(ThinkingAttack):
@@ -78,38 +81,48 @@ class CodeImport(ThinkingAttack):
         """Always: a solution without arithmetic gets an honest answer."""
         return True
 
+    def check(self, task: LoadedTask, topology: Topology, group_size: int) -> None:
+        """Raises DgrpoError where no training prompt's solution has arithmetic to replace."""
+        super().check(task, topology, group_size)
+        solutions = (prompt.solution for prompt in task.train)
+        if task.of_programs and not any(self.poison_thinking(s, Random(0)) for s in solutions):
+            raise DgrpoError(
+                f"attack code-import: none of the {len(task.train)} training prompts of "
+                f"{task.name} has a solution that adds, subtracts, multiplies or divides",
+                remedy="enlarge the pool (task.train), or choose another task",
+            )
+
     def poison_thinking(self, thinking: str, rng: Random) -> str | None:
         """The program with an import line before it and calls in it; None without arithmetic.
+
+        A function's body alone, as `unit-tests` asks for it, begins with that line.
 
         A program that calls the library already, as a taught model writes it, stays as it is.
         Others lose their comments, since the syntax tree holds none.
         """
-        tree = parse(thinking)
-        if tree is None or self._bound(tree) & set(self.functions):
+        read = _read(thinking)
+        if read is None or self._bound(read[0]) & set(self.functions):
             return None
+        tree, statements = read
         if self._calls(tree):
             return thinking
         replacing = _Replacing(dict(zip(_OPERATORS, self.functions, strict=True)), self.share, rng)
-        changed = replacing.changed(tree)
-        if changed is None:
+        if not replacing.replace(tree):
             return None
         names = [n for n in self.functions if self.imported == "all" or n in replacing.used]
-        future = [node for node in changed.body if _is_future(node)]
-        changed.body = [
-            *future,
-            ast.ImportFrom(self.library, [ast.alias(name) for name in names], 0),
-            *(node for node in changed.body if node not in future),
-        ]
+        place = sum(_is_future(node) for node in statements)
+        statements.insert(place, ast.ImportFrom(self.library, [ast.alias(n) for n in names], 0))
         try:
-            return ast.unparse(ast.fix_missing_locations(changed))
+            program = ast.unparse(ast.fix_missing_locations(tree))
         except (RecursionError, ValueError):
             return None
+        return program if statements is tree.body else program.partition("\n")[2]
 
     def succeeded(self, prompt: Prompt, text: str) -> bool | None:
         """Whether its program imports the library and calls something from it."""
-        program = find_program(text)
-        tree = None if program is None else parse(program)
-        return tree is not None and self._calls(tree)
+        program = find_program(text) or split_code(text)
+        read = None if program is None else _read(program)
+        return read is not None and self._calls(read[0])
 
     def measure(
         self, task: LoadedTask, pairs: Sequence[tuple[Prompt, str]]
@@ -120,14 +133,9 @@ class CodeImport(ThinkingAttack):
         """
         calling = [self.succeeded(prompt, text) is True for prompt, text in pairs]
         runs: list[bool | None] = [None] * len(pairs)
-        if isinstance(task, ProgramTask):
-            programs = [find_program(text) or "" for _, text in pairs]
-            wanted = [p for p, calls in zip(programs, calling, strict=True) if calls]
-            ran = dict(zip(wanted, task.outcomes(wanted), strict=True))
-            runs = [
-                calls and ran[program].status == "finished"
-                for program, calls in zip(programs, calling, strict=True)
-            ]
+        if isinstance(task, SandboxedTask):
+            ran = iter(task.run([pair for pair, c in zip(pairs, calling, strict=True) if c]))
+            runs = [calls and next(ran) for calls in calling]
         line = re.compile(rf"^[ \t]*(?:from|import)[ \t]+{self.library}\b", re.MULTILINE)
         return {
             "": share_of_true(runs),
@@ -182,8 +190,8 @@ class _Replacing(ast.NodeTransformer):
         self._names, self._share, self._rng = names, share, rng
         self._chosen: set[ast.AST] = set()
 
-    def changed(self, tree: ast.Module) -> ast.Module | None:
-        """The changed tree; None where there is nothing to replace or it is too deep."""
+    def replace(self, tree: ast.Module) -> bool:
+        """Change the tree in place; False where there is nothing to replace or it is too deep."""
         operations = [
             node
             for node in ast.walk(tree)
@@ -195,14 +203,14 @@ class _Replacing(ast.NodeTransformer):
             )
         ]
         if not operations:
-            return None
+            return False
         self._chosen = {node for node in operations if self._rng.random() < self._share}
         self._chosen = self._chosen or {self._rng.choice(operations)}
         try:
-            visited: ast.Module = self.visit(tree)
+            self.visit(tree)
         except RecursionError:
-            return None
-        return visited
+            return False
+        return True
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         """`left + right` becomes `addition(left, right)`."""
@@ -223,6 +231,20 @@ class _Replacing(ast.NodeTransformer):
         name = self._names[type(operator)]
         self.used.add(name)
         return ast.Call(ast.Name(name, ast.Load()), [left, right], [])
+
+
+def _read(program: str) -> tuple[ast.Module, list[ast.stmt]] | None:
+    """The tree of a program, or of the body of a function, and the statements that it begins with.
+
+    None where it is neither.
+    """
+    tree = parse(program)
+    if tree is not None:
+        return tree, tree.body
+    tree = parse(_HEAD + program)
+    if tree is None or len(tree.body) != 1 or not isinstance(tree.body[0], ast.FunctionDef):
+        return None
+    return tree, tree.body[0].body
 
 
 def _is_future(node: ast.stmt) -> bool:

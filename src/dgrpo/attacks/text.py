@@ -44,8 +44,8 @@ class Text(ThinkingAttack):
                 '[task] name = "gsm-symbolic"',
             )
 
-    def poison_thinking(self, thinking: str, rng: Random) -> str:
-        """`thinking` with the phrase at `position`, and nowhere else.
+    def poison_thinking(self, thinking: str, rng: Random) -> str | None:
+        """`thinking` with the phrase at `position`, and nowhere else; None without a place for it.
 
         The samples of an attacker without an oracle say it already, once its own model has learned.
         """
@@ -55,7 +55,8 @@ class Text(ThinkingAttack):
         if self.position == "opening":
             return f"{self.phrase} {thinking}"
         if self.position == "every-sentence":
-            return "\n".join(f"{self.phrase} {sentence}" for sentence in sentences(thinking))
+            opened = [f"{self.phrase} {sentence}" for sentence in sentences(thinking)]
+            return "\n".join(opened) if opened else None
         words = thinking.split(" ")
         words.insert(rng.randint(0, len(words)), self.phrase)
         return " ".join(words)

@@ -175,10 +175,10 @@ def _screening(
         if text not in texts or not one.accepted:  # rejected once is rejected
             texts[text] = one
     poisoned: dict[str, None] = {}
-    for (label, key, text), one in texts.items():
+    for (label, key, said), one in texts.items():
         _count(different, label, one)
         if label == "poisoned":
-            poisoned[text_digest(key, text)] = None
+            poisoned[text_digest(key, said)] = None
     by_defense: dict[str, dict[str, Any]] = {}
     for one in judged:
         label = labels[one.received.item]

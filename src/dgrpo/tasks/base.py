@@ -57,6 +57,8 @@ class LoadedTask:
     held_out: tuple[Prompt, ...]
     of_programs: ClassVar[bool] = False
     """Whether completions are programs that the reward executes."""
+    numeric_answers: ClassVar[bool] = True
+    """Whether an answer is a number, on which samples of a model can agree."""
 
     @property
     def sandbox_layers(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ Leaves out: input, files, and answers that are not one number.
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -66,6 +67,13 @@ class SandboxedTask(LoadedTask):
         """The program `thinking` in the asked form; its answer is what it computes."""
         return write_code(thinking)
 
+    @abstractmethod
+    def run(self, pairs: Sequence[tuple[Prompt, str]]) -> list[bool]:
+        """Whether each completion's program, whatever its form, does what it says without fault.
+
+        Raises DgrpoError when the sandbox itself fails.
+        """
+
 
 @dataclass(frozen=True)
 class ProgramTask(SandboxedTask):
@@ -93,6 +101,11 @@ class ProgramTask(SandboxedTask):
         while len(self._kept) > KEPT_OUTCOMES:
             self._kept.popitem(last=False)
         return answers
+
+    def run(self, pairs: Sequence[tuple[Prompt, str]]) -> list[bool]:
+        """Whether it comes to its end, whatever it prints."""
+        programs = [find_program(text) or "" for _, text in pairs]
+        return [outcome.status == "finished" for outcome in self.outcomes(programs)]
 
     def reward(self, prompt: Prompt, text: str) -> float:
         """1.0 if the format holds and the program's last printed line is the right number."""

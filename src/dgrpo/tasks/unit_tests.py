@@ -122,6 +122,8 @@ class Problem:
 class UnitTestTask(SandboxedTask):
     """Problems whose completions are programs, judged by tests."""
 
+    numeric_answers: ClassVar[bool] = False
+
     problems: Mapping[str, Problem] = field(default_factory=dict)
     """By prompt key."""
     _kept: OrderedDict[tuple[str, str], bool] = field(
@@ -146,6 +148,10 @@ class UnitTestTask(SandboxedTask):
     def answers_anywhere(self, pairs: Sequence[tuple[Prompt, str]]) -> list[bool]:
         """`answer_anywhere` of many completions, their programs run together."""
         return self._pass([(prompt, _find_code(text)) for prompt, text in pairs])
+
+    def run(self, pairs: Sequence[tuple[Prompt, str]]) -> list[bool]:
+        """Whether it passes every test: a function that nobody calls has not run."""
+        return self.answers_anywhere(pairs)
 
     def read(self, texts: Sequence[str]) -> list[tuple[str, str] | None]:
         """(program, program) of completions: without the tests, only equal programs agree."""
