@@ -11,7 +11,7 @@ from dgrpo.attacks import Attack, Turn
 from dgrpo.attacks.equation import Equation
 from dgrpo.attacks.long_answer import LongAnswer
 from dgrpo.attacks.text import Text
-from dgrpo.measurement.held_out import score_held_out, success_rate
+from dgrpo.measurement.held_out import score_held_out
 from dgrpo.records import Prompt, Sent
 from dgrpo.tasks.base import LoadedTask, make_prompt
 
@@ -76,14 +76,6 @@ def test_an_attack_without_a_prompt_to_be_measured_on_has_no_rates() -> None:
     assert rates == dict.fromkeys(
         ("equation", "equation/not-right", "equation/computed", "equation/accuracy")
     )
-
-
-def test_success_among_what_honest_nodes_sent_is_the_same_rate() -> None:
-    pairs = [(prompt, text) for prompt, text, _ in COMPLETIONS]
-    assert success_rate(Text(), pairs) == 1 / 4
-    assert success_rate(Equation(), pairs) == 1 / 2
-    assert success_rate(LongAnswer(), pairs) is None
-    assert success_rate(Text(), []) is None
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 9])

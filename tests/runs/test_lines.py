@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dgrpo.attacks.text import Text
 from dgrpo.experiment import experiment_from
 from dgrpo.report.tables import independent
 from dgrpo.runs.lines import round_line, summarise, text_digest
@@ -36,7 +37,7 @@ def played() -> tuple[Swarm, list, dict]:
     swarm = Swarm(EXPERIMENT, seed=3, task=TASK.load())
     records = swarm.play(0)[:3]
     labels = {(n.name, *item): label for n in swarm.nodes for item, label in n.labels.items()}
-    return swarm, records, round_line(records, labels, EXPERIMENT.measure)
+    return swarm, records, round_line(records, labels, swarm.task, EXPERIMENT.measure)
 
 
 def test_copies_of_a_text_count_once_among_different_texts(played: tuple) -> None:
@@ -52,6 +53,17 @@ def test_copies_of_a_text_count_once_among_different_texts(played: tuple) -> Non
     honest = [one.received for one in records[0].judged if one.received.sender != "node-3"]
     assert counted["different"]["honest"] == len({(o.prompt.key, o.text) for o in honest})
     assert independent([Screening(poisoned=48, different=counted["different"])], "poisoned", 3) == 8
+
+
+def test_success_in_training_is_measured_on_what_honest_nodes_sent(played: tuple) -> None:
+    """By sender, not by label: an attacker's own samples, sent as they are, are labelled honest."""
+    swarm, records, line = played
+    assert line["attack_success_training"] == {"text": 0.0}
+    sent = [one for r in records for one in r.judged if one.received.sender != "node-3"]
+    labels = {(n.name, *item): "honest" for n in swarm.nodes for item in n.labels}
+    blind = round_line(records, labels, swarm.task, [Text(phrase="=")])
+    again = blind["attack_success_training"]["text"]
+    assert again == sum("=" in one.received.text for one in sent) / len(sent) > 0.5
 
 
 def test_right_honest_completions_are_counted_apart(played: tuple) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dgrpo.attacks.base import Attack, share_of_true
+from dgrpo.attacks.base import Attack
 from dgrpo.records import Example, HeldOutScore, Prompt
 from dgrpo.tasks.base import LoadedTask
 
@@ -35,11 +35,6 @@ def score_held_out(
         measures=rates,
         examples=_examples(pairs, rewards, measures, examples),
     )
-
-
-def success_rate(attack: Attack, pairs: Sequence[tuple[Prompt, str]]) -> float | None:
-    """Share of applicable completions in which `attack` succeeded; None where none applies."""
-    return share_of_true([attack.succeeded(prompt, text) for prompt, text in pairs])
 
 
 def _examples(

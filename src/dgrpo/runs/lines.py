@@ -14,8 +14,8 @@ from typing import Any
 
 from dgrpo.attacks.base import Attack
 from dgrpo.experiment import Experiment
-from dgrpo.measurement.held_out import success_rate
 from dgrpo.records import HeldOutScore, Judged, Label, RoundRecord
+from dgrpo.tasks.base import LoadedTask
 
 Labels = Mapping[tuple[str, str, int], Label]
 """Label by (sender, prompt key, sample), from the senders' own memory."""
@@ -53,9 +53,13 @@ def base_line(scores: Sequence[HeldOutScore]) -> dict[str, Any]:
 
 
 def round_line(
-    records: Sequence[RoundRecord], labels: Labels, measures: Sequence[Attack]
+    records: Sequence[RoundRecord],
+    labels: Labels,
+    task: LoadedTask,
+    measures: Sequence[Attack],
 ) -> dict[str, Any]:
     """The line of one round, from the honest nodes' records."""
+    senders = {record.node for record in records}
     judged = [one for record in records for one in record.judged]
     scores = [record.held_out for record in records if record.held_out is not None]
     by_label: dict[str, list[float]] = defaultdict(list)
@@ -63,10 +67,8 @@ def round_line(
     for one in judged:
         by_label[labels[one.received.item]].append(one.reward)
         advantages[labels[one.received.item]].append(one.advantage)
-    honest_text = [
-        (one.received.prompt, one.received.text)
-        for one in judged
-        if labels[one.received.item] == "honest"
+    from_honest = [
+        (one.received.prompt, one.received.text) for one in judged if one.received.sender in senders
     ]
     seconds = records[0].seconds  # nodes wait for one another: everyone's clock shows the same
     return {
@@ -75,7 +77,7 @@ def round_line(
         "reward_by_label": {label: _mean(values) for label, values in sorted(by_label.items())},
         "advantage_by_label": {label: _mean(those) for label, those in sorted(advantages.items())},
         **held_out_fields(scores),
-        "attack_success_training": {m.name: success_rate(m, honest_text) for m in measures},
+        "attack_success_training": {m.name: m.measure(task, from_honest)[""] for m in measures},
         "screening": _screening(judged, records[0].judged, labels),
         "violations": dict(sum((Counter(r.violations) for r in records), Counter())),
         "idle_groups": sum(r.idle_groups for r in records),

@@ -73,7 +73,7 @@ def run_experiment(experiment: Experiment, seed: int, out: Path | None, watch: W
         records = swarm.play(round_index)
         honest = [r for r, n in zip(records, swarm.nodes, strict=True) if not n.malicious]
         labels = _labels(swarm)
-        line = round_line(honest, labels, experiment.measure)
+        line = round_line(honest, labels, swarm.task, experiment.measure)
         kept = recording.completions == "all" or (
             recording.completions == "sampled" and round_index % recording.text_every == 0
         )
