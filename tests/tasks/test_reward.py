@@ -78,6 +78,11 @@ def answered(given_answer: str) -> str:
         ("25%", "25"),
         ("\n5\n", "5"),
         ("12 cm²", "12"),
+        ("10/-2", "-5"),
+        ("- 5", "-5"),
+        ("− $5", "-5"),
+        ("\N{NON-BREAKING HYPHEN}5", "-5"),
+        ("well- 5", "5"),
     ],
 )
 def test_a_right_number_is_right_however_it_is_written(given_answer: str, right: str) -> None:
@@ -112,6 +117,14 @@ def test_a_right_number_is_right_however_it_is_written(given_answer: str, right:
         ("5²", "5"),
         ("5٠", "5"),
         ("5 or ６", "5"),
+        ("10/-2", "2"),
+        ("10/--2", "2"),
+        ("10/-0", "10"),
+        ("- 5", "5"),
+        ("\N{HYPHEN}5", "5"),
+        ("\N{NON-BREAKING HYPHEN}5", "5"),
+        ("√25", "25"),
+        ("√ 25", "25"),
     ],
 )
 def test_another_number_earns_nothing(given_answer: str, right: str) -> None:

@@ -17,15 +17,18 @@ _TAGGED = re.compile(r"\s*<think>(.*?)</think>\s*<answer>(.*?)</answer>\s*", re.
 _NUMBER = re.compile(
     r"""(?<![\w.,/])(?<!\d[eE_][-+])        # not inside a word or another number
         (?:-?[$€£]|[$€£]?-)?\d+(?:,\d{3})*(?:\.\d+)?  # 1,200.50, -$5 or $-5
-        (?:/\d+(?:\.\d+)?)?                    # 3/4
+        (?:/-?\d+(?:\.\d+)?)?                  # 3/4
         (?![\d/_]|[.,]\d|[eE][-+]?\d)""",
     re.VERBOSE | re.ASCII,
 )
 _MINUS_WORD = re.compile(r"\b(?:minus|negative)\s+(?=[$€£]?\d)", re.IGNORECASE)
 _UNIT = re.compile(r"(?<=[A-Za-z])[²³]")
 """The exponent of a unit, as in "12 cm²"."""
-_DASHES = dict.fromkeys(map(ord, "−–‒﹣－"), "-")
+_DASHES = dict.fromkeys(map(ord, "−–‒﹣－\N{HYPHEN}\N{NON-BREAKING HYPHEN}⁻"), "-")
 """What people write for a minus sign."""
+_APART = re.compile(r"\A\s*-\s+(?=[$€£]?\d)")
+"""A minus sign apart from the one number, which it opens."""
+_ROOTS = frozenset("√∛∜")
 _ANSWER = re.compile(r"<answer>([^<>]*)</answer>")
 _TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 _CODE = re.compile(r"\s*<code>(.*?)</code>\s*", re.DOTALL)
@@ -38,13 +41,14 @@ def parse_number(text: str) -> Fraction | None:
     """The one number in `text`, exactly; None where there is none or more than one.
 
     Digits and fractions of other scripts are numbers, too, and none that is read: "5½" is not 5.
+    Nor is "√25" 25.
 
     >>> [parse_number(text) for text in ("54 cows", " $1,200 ", "36.0", "7 or 8", "5e3", "5½")]
     [Fraction(54, 1), Fraction(1200, 1), Fraction(36, 1), None, None, None]
     """
-    if any(c.isnumeric() and not c.isascii() for c in _UNIT.sub("", text)):
+    if any((c.isnumeric() and not c.isascii()) or c in _ROOTS for c in _UNIT.sub("", text)):
         return None
-    found = _numbers(text)
+    found = _numbers(_APART.sub("-", text.translate(_DASHES)))
     if len(found) != 1 or len(found[0]) > LONGEST_NUMBER:
         return None
     numerator, _, denominator = re.sub(r"[,$€£]", "", found[0]).partition("/")
