@@ -21,6 +21,7 @@ from dgrpo.reproduce.estimate import Estimate
 from dgrpo.reproduce.matrix import Task, find_finished, runs_of
 from dgrpo.reproduce.scheduler import Outcome, play_all, run_folder
 from dgrpo.reproduce.worker import Line
+from dgrpo.runs.folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 
@@ -165,12 +166,9 @@ def test_interrupted_runs_are_resumed_and_finished_ones_never_repeated(
 
 
 def test_two_commands_do_not_play_one_run_at_once(tmp_path: Path) -> None:
-    fcntl = pytest.importorskip("fcntl")
+    pytest.importorskip("fcntl")
     task = Task(experiment("shared"), 0, True)
-    log = tmp_path / "logs" / f"{run_folder(tmp_path, task).name}-seed-0.log"
-    log.parent.mkdir(parents=True)
-    with log.open("a") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+    with RunFolder(run_folder(tmp_path, task) / "seed-0").held():
         outcome, _ = play([task], tmp_path)
     assert "another process is playing this run" in outcome.failed[0].problem
 

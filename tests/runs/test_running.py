@@ -191,6 +191,40 @@ def test_separators_inside_a_text_do_not_cut_a_line(whole: Path, tmp_path: Path)
     assert [line["round"] for line in folder.lines()] == [0, 1, 2, 3, 4, 5]
 
 
+@pytest.mark.parametrize("twist", ["round 3 twice", "round 3 left out", "no round"])
+def test_lines_that_are_not_the_rounds_in_order_are_damage(
+    whole: Path, tmp_path: Path, twist: str
+) -> None:
+    """Two processes that write one folder would leave such lines."""
+    out = tmp_path / "copy"
+    shutil.copytree(whole, out)
+    (out / "seed-0" / "summary.json").unlink()
+    file = out / "seed-0" / "rounds.jsonl"
+    every = file.read_text().splitlines(keepends=True)
+    twisted = {
+        "round 3 twice": [*every[:4], every[3], *every[4:]],
+        "round 3 left out": [*every[:3], *every[4:], every[5]],
+        "no round": [*every[:5], "{}\n"],
+    }[twist]
+    file.write_text("".join(twisted))
+    with pytest.raises(DgrpoError, match="is damaged") as caught:
+        run(tiny(), out)
+    assert "to start this seed again" in str(caught.value)
+
+
+def test_a_run_that_another_process_plays_is_left_alone(whole: Path, tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    out = tmp_path / "copy"
+    shutil.copytree(whole, out)
+    before = lines(out)
+    with RunFolder(out / "seed-0").held():
+        with pytest.raises(DgrpoError, match="another process is playing this run") as caught:
+            run(tiny(rounds=6), out)
+        assert "--out" in str(caught.value)
+    assert lines(out) == before
+    run(tiny(), out)  # and free again
+
+
 def test_fewer_rounds_than_were_played_change_nothing(whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "copy"
     shutil.copytree(whole, out)

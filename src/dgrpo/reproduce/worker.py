@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dgrpo.experiment import Experiment
@@ -57,9 +57,9 @@ def play(assignment: Assignment, connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _stop)
     os.environ["OMP_NUM_THREADS"] = str(assignment.threads)
-    with _logging(Path(assignment.log)) as log:
+    with _logging(Path(assignment.log)):
         try:
-            _run(assignment, connection, log)
+            _run(assignment, connection)
             connection.send(Ended())
         except BrokenPipeError:  # the scheduler is gone
             traceback.print_exc()
@@ -70,9 +70,7 @@ def play(assignment: Assignment, connection: Connection) -> None:
             connection.close()
 
 
-def _run(assignment: Assignment, connection: Connection, log: TextIO) -> None:
-    if not _locked(log):
-        raise RuntimeError("another process is playing this run")
+def _run(assignment: Assignment, connection: Connection) -> None:
     import torch
 
     from dgrpo.experiment import experiment_from
@@ -109,27 +107,14 @@ def _stop(*_: object) -> None:
 
 
 @contextmanager
-def _logging(file: Path) -> Iterator[TextIO]:
+def _logging(file: Path) -> Iterator[None]:
     """Send what this process and its children print into `file`; drop an empty one."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a", encoding="utf-8", errors="backslashreplace") as log:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(log.fileno(), stream.fileno())
-        yield log
+        yield
         sys.stderr.flush()
         sys.stdout.flush()
         if file.stat().st_size == 0:
             file.unlink(missing_ok=True)
-
-
-def _locked(log: TextIO) -> bool:
-    """Whether the log is ours alone; always true where files cannot be locked."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return True
-    try:
-        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -59,8 +59,37 @@ class RunFolder:
         self.rounds = path / "rounds.jsonl"
         self._pending: list[dict[str, Any]] = []
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The folder, made if need be, for this process alone while it plays.
+
+        Raises DgrpoError while another holds it. Where folders cannot be locked, none is.
+        """
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            yield
+            return
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise DgrpoError(
+                f"another process is playing this run: it holds {self.path}",
+                remedy="wait for it, or give another --out",
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        try:
+            yield
+        finally:
+            os.close(handle)
+
     def open(self, description: dict[str, Any]) -> None:
-        """Create the folder, or check that it holds the same run.
+        """Describe the run, or check that the folder holds the same.
 
         Raises DgrpoError naming the first field that differs.
         """
@@ -139,13 +168,17 @@ class RunFolder:
 
     def lines(self) -> list[dict[str, Any]]:
         """The lines written so far."""
+        remedy = f"delete {self.path} to start this seed again"
         try:
-            return [json.loads(line) for line in self._whole_lines()]
-        except ValueError as error:
+            lines = [json.loads(line) for line in self._whole_lines()]
+            rounds = [line["round"] for line in lines]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DgrpoError(f"{self.rounds} is damaged: {error}", remedy=remedy) from None
+        if rounds != list(range(len(lines))):
             raise DgrpoError(
-                f"{self.rounds} is damaged: {error}",
-                remedy=f"delete {self.path} to start this seed again",
-            ) from None
+                f"{self.rounds} is damaged: its rounds are not 0, 1, 2 and so on", remedy=remedy
+            )
+        return lines
 
     def _whole_lines(self) -> list[str]:
         """Finished lines: what a crash left after the last line end is not one."""

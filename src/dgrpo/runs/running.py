@@ -46,18 +46,27 @@ def run_experiment(experiment: Experiment, seed: int, out: Path | None, watch: W
 
     Raises DgrpoError for anything the user can mend; what was finished stays on disk.
     """
-    path = experiment_folder(experiment, out) / f"seed-{seed}"
-    folder = RunFolder(path)
+    folder = RunFolder(experiment_folder(experiment, out) / f"seed-{seed}")
     task = experiment.task.load()
     check_start(experiment, task)
-    folder.open(describe(experiment, seed, task))
-    if (path / "summary.json").exists():
-        summary = read_json(path / "summary.json")
+    description = describe(experiment, seed, task)
+    with folder.held():
+        folder.open(description)
+        return _play(experiment, seed, task, folder, watch)
+
+
+def _play(
+    experiment: Experiment, seed: int, task: LoadedTask, folder: RunFolder, watch: Watcher
+) -> Finished:
+    """Go on from the folder's last checkpoint, if there is one, to the last round."""
+    summary_file = folder.path / "summary.json"
+    if summary_file.exists():
+        summary = read_json(summary_file)
         if summary["rounds"] >= experiment.rounds:
             for line in folder.lines():
                 watch(line)
-            return Finished(path, summary)
-        (path / "summary.json").unlink()
+            return Finished(folder.path, summary)
+        summary_file.unlink()
     done, state = folder.resume()
     swarm = Swarm(experiment, seed, task=task)
     folder.describe_further({"sandbox_layers": list(swarm.task.sandbox_layers)})
@@ -84,7 +93,7 @@ def run_experiment(experiment: Experiment, seed: int, out: Path | None, watch: W
             folder.checkpoint(updates, swarm.state_dict())
     summary = summarise(experiment, experiment.digest, seed, folder.lines())
     folder.finish(summary)
-    return Finished(path, summary)
+    return Finished(folder.path, summary)
 
 
 def describe(experiment: Experiment, seed: int, task: LoadedTask) -> dict[str, Any]:
