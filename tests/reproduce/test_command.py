@@ -9,6 +9,8 @@ from rich.console import Console
 from tests.reproduce.finished_runs import experiment, write_file, write_finished
 
 from dgrpo.reproduce.command import Settings, reproduce
+from dgrpo.reproduce.matrix import Task
+from dgrpo.reproduce.scheduler import run_folder
 
 
 def call(folder: Path, *, quick: bool = False, **what: bool) -> tuple[int, str]:
@@ -31,6 +33,22 @@ def test_status_counts_committed_and_local_runs_and_runs_nothing(tmp_path: Path)
     assert code == 0
     assert "2 of 3 runs finished; left: about 3 min on 1 workers" in told
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["two"]
+
+
+def test_an_interrupted_run_has_only_its_last_rounds_left(tmp_path: Path) -> None:
+    write_file(tmp_path / "experiments", "one", rounds=10)
+    of = experiment("one", rounds=10)
+    timed = {"seconds": {"generate": 1.0, "total": 600.0}}
+    write_finished(tmp_path / "out", experiment("one", rounds=2), seed=9, **timed)
+    _, told = call(tmp_path, status=True)
+    assert "left: about 1 h 41 min" in told
+    checkpoint = run_folder(tmp_path / "out", Task(of, 0, False)) / "seed-0" / "checkpoint"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "checkpoint.json").write_text('{"updates": 7}')
+    _, told = call(tmp_path, status=True)
+    assert "left: about 30 min" in told
+    (checkpoint / "checkpoint.json").write_text("{")
+    assert "left: about 1 h 41 min" in call(tmp_path, status=True)[1]
 
 
 def test_a_finished_matrix_only_writes_its_pages(tmp_path: Path) -> None:

@@ -31,8 +31,9 @@ from dgrpo.reproduce.page import paper_page
 from dgrpo.reproduce.paper import Paper, load_paper
 from dgrpo.reproduce.poisoned_share import measured
 from dgrpo.reproduce.render import html, markdown
-from dgrpo.reproduce.scheduler import Failure, Outcome, play_all
+from dgrpo.reproduce.scheduler import Failure, Outcome, play_all, run_folder
 from dgrpo.reproduce.share_charts import share_picture
+from dgrpo.runs.folder import updates_done
 
 PICTURE = "poisoned-share.png"
 
@@ -148,17 +149,20 @@ class Reproduction:
                 "headline" if entry.headline else "ablation",
                 str(entry.experiment.rounds),
                 f"{len(done)} of {len(entry.seeds)}",
-                duration(estimate.seconds(own)) if own else "finished",
+                duration(estimate.left(own, 1, self._played)) if own else "finished",
             )
         return table
 
     def status_line(self) -> str:
         """The whole matrix in one line."""
         tasks, workers = self.missing, self.settings.workers
-        seconds = Estimate(self.found).seconds(tasks)
         wanted = sum(len(entry.seeds) for entry in self.entries)
-        left = duration(None if seconds is None else seconds / workers)
+        left = duration(Estimate(self.found).left(tasks, workers, self._played))
         return f"{wanted - len(tasks)} of {wanted} runs finished; left: {left} on {workers} workers"
+
+    def _played(self, task: Task) -> int:
+        """Rounds from which an interrupted run will go on."""
+        return updates_done(run_folder(self.settings.playing_in, task) / f"seed-{task.seed}")
 
     def tell_failures(self, failed: Sequence[Failure]) -> None:
         """List failed runs and broken files."""

@@ -76,17 +76,12 @@ class MatrixDisplay:
         return f"{finished} of {len(self._all)} runs finished{failed}; left: {self.time_left()}"
 
     def time_left(self) -> str:
-        """Estimate over all runs that are not at their end, spread over the workers."""
-        seconds, longest = 0.0, 0.0
-        for task in self._all:
-            if id(task) in self._ended:
-                continue
-            each = self.estimate.per_round(task.experiment)
-            if each is None:
-                return duration(None)
-            own = each * max(0, task.experiment.rounds - self._done.get(id(task), 0))
-            seconds, longest = seconds + own, max(longest, own)
-        return duration(max(seconds / self.workers, longest))
+        """Estimate over all runs that are not at their end."""
+        going = [task for task in self._all if id(task) not in self._ended]
+        return duration(self.estimate.left(going, self.workers, self._played))
+
+    def _played(self, task: Task) -> int:
+        return self._done.get(id(task), 0)
 
     def __rich__(self) -> Group:
         """Runs that are being played, the summary, a bar over all rounds."""
@@ -103,7 +98,7 @@ class MatrixDisplay:
             )
         total = sum(task.experiment.rounds for task in self._all)
         done = sum(
-            task.experiment.rounds if id(task) in self._ended else self._done.get(id(task), 0)
+            task.experiment.rounds if id(task) in self._ended else self._played(task)
             for task in self._all
         )
         return Group(table, Text(self.summary()), ProgressBar(total=max(1, total), completed=done))

@@ -37,6 +37,10 @@ LIKENESSES: tuple[Callable[[Experiment], object], ...] = (
 """From the same experiment to any: the first that knows a run decides."""
 
 
+Rounds = Callable[[Task], int]
+"""How many rounds of a missing run have been played, for an interrupted one goes on."""
+
+
 class Estimate:
     """Seconds per round of an experiment, from the runs that are most like it."""
 
@@ -60,14 +64,18 @@ class Estimate:
                 return median(known[like(experiment)]) * _completions(experiment)
         return None
 
-    def seconds(self, tasks: Sequence[Task]) -> float | None:
-        """Core-seconds that `tasks` take from their first round on; None where nothing is known."""
-        each = [self.per_round(task.experiment) for task in tasks]
-        if any(one is None for one in each):
-            return None
-        return sum(
-            (one or 0.0) * task.experiment.rounds for one, task in zip(each, tasks, strict=True)
-        )
+    def left(self, tasks: Sequence[Task], workers: int, played: Rounds) -> float | None:
+        """Seconds until `workers` have played `tasks`; None where nothing is known.
+
+        The longest of them cannot be shared, so it takes at least as long as that.
+        """
+        each = []
+        for task in tasks:
+            seconds = self.per_round(task.experiment)
+            if seconds is None:
+                return None
+            each.append(seconds * max(0, task.experiment.rounds - played(task)))
+        return max(sum(each) / workers, max(each, default=0.0))
 
 
 def duration(seconds: float | None) -> str:

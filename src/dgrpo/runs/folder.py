@@ -213,6 +213,14 @@ class RunFolder:
         return int(head["updates"]), torch.load(file, weights_only=True, map_location="cpu")
 
 
+def updates_done(path: Path) -> int:
+    """Updates up to a seed folder's last checkpoint; 0 where there is none that can be read."""
+    try:
+        return int(read_json(path / "checkpoint" / "checkpoint.json")["updates"])
+    except (DgrpoError, KeyError, TypeError, ValueError):
+        return 0
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turn a full or read-only disk into a message that says what is safe and what to do."""
