@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from rich.console import Console
 from tests.report.run_folders import HOSTILE, round_line, write_run
 
+from dgrpo.experiment import experiment_from
 from dgrpo.measurement.intervals import wilson
 from dgrpo.report.tables import (
     COLUMNS,
@@ -161,3 +163,30 @@ def test_a_resumed_run_of_which_a_part_counts_texts_is_weighed_line_by_line() ->
     older = Screening(poisoned=144, poisoned_stopped=144)
     newer = Screening(poisoned=144, poisoned_stopped=144, different={"poisoned": 16})
     assert independent([older] * 3 + [newer], "poisoned", receivers=3) == 3 * 48 + 16
+
+
+def test_runs_of_before_and_after_a_setting_was_added_are_one_experiment(tmp_path: Path) -> None:
+    new = experiment_from({"name": "grown"}).resolved()
+    old = {key: value for key, value in new.items() if key != "on_reject"}
+    other = experiment_from({"name": "grown", "on_reject": "zero-reward"}).resolved()
+    for seed, (digest, said) in enumerate([("aaaa", old), ("bbbb", new), ("cccc", other)]):
+        place = write_run(tmp_path, "grown", seed=seed, digest=digest)
+        header = json.loads((place / "experiment.json").read_text())
+        (place / "experiment.json").write_text(json.dumps({**header, "experiment": said}))
+    together, apart = experiment_rows(find_runs([tmp_path]))
+    assert (together.seeds, apart.seeds) == ((0, 1), (2,))
+    assert together.label == f"grown ({experiment_from(new).digest[:8]})"
+    again = write_run(tmp_path, "grown", seed=0, digest="bbbb")  # the same seed after the change
+    header = json.loads((again / "experiment.json").read_text())
+    (again / "experiment.json").write_text(json.dumps({**header, "experiment": new}))
+    assert [row.seeds for row in experiment_rows(find_runs([tmp_path]))] == [(0,), (0, 1), (2,)]
+
+
+def test_a_plug_ins_file_is_not_executed_to_compare_runs(tmp_path: Path) -> None:
+    file = tmp_path / "hostile.py"
+    file.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    for seed, digest in enumerate(("aaaa", "bbbb")):
+        attack = [{"name": f"{file}:Attack"}]
+        write_run(tmp_path, "same", seed=seed, digest=digest, attack=attack)
+    assert [row.seeds for row in experiment_rows(find_runs([tmp_path]))] == [(0,), (1,)]
+    assert not (tmp_path / "ran").exists()

@@ -6,11 +6,13 @@ leaves out comparisons between experiments.
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from dgrpo.errors import DgrpoError
 from dgrpo.measurement.intervals import Interval, mean_over_seeds
 from dgrpo.runs.reader import RoundLine, Run
 
@@ -114,10 +116,17 @@ def training_reward(group: Group) -> Metric:
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:
-    """Runs with equal name and digest together, in the order of their first run."""
+    """Runs with equal name and digest together, in the order of their first run.
+
+    Runs of one name whose digests differ only because a setting was added later are together too.
+    """
+    by_name: dict[str, list[Run]] = {}
+    for run in runs:
+        by_name.setdefault(run.name, []).append(run)
+    digests = {name: _digests(members) for name, members in by_name.items()}
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
-        groups.setdefault((run.name, run.digest), []).append(run)
+        groups.setdefault((run.name, digests[run.name][run.digest]), []).append(run)
     shared = Counter(name for name, _ in groups)
     return [
         Group(
@@ -126,3 +135,35 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
         )
         for (name, digest), members in groups.items()
     ]
+
+
+def _digests(runs: Sequence[Run]) -> dict[str, str]:
+    """The digest to go by for each one that runs of a name recorded.
+
+    Today's, unless that would bring two runs of one seed together.
+    """
+    recorded = {run.digest: run.digest for run in runs}
+    if len(recorded) == 1:
+        return recorded
+    today = {
+        digest: _digest_today(next(r for r in runs if r.digest == digest)) for digest in recorded
+    }
+    before = {(run.digest, run.seed) for run in runs}
+    return (
+        today if len({(today[run.digest], run.seed) for run in runs}) == len(before) else recorded
+    )
+
+
+def _digest_today(run: Run) -> str:
+    """The digest of the run's settings with today's defaults for what they do not say.
+
+    The recorded one where today's code refuses them, or would have to execute a plug-in's file.
+    """
+    if ".py:" in json.dumps(run.settings):
+        return run.digest
+    from dgrpo.experiment import experiment_from  # with torch, which other reports do not need
+
+    try:
+        return experiment_from(run.settings).digest
+    except DgrpoError:
+        return run.digest
