@@ -11,7 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dgrpo.measurement.intervals import Interval, mean_over_seeds, paired_difference
+from dgrpo.measurement.intervals import (
+    AMOUNT,
+    SHARE,
+    Interval,
+    mean_over_seeds,
+    paired_difference,
+)
 from dgrpo.report.tables import Rate, independent
 from dgrpo.reproduce.compare import reached
 from dgrpo.runs.reader import Run, find_runs
@@ -124,8 +130,8 @@ def fate(runs: Sequence[Run], what: str, stopped: str) -> str:
     """A count over all rounds and seeds, divided by the honest receivers, with its interval."""
     receivers = runs[0].settings["nodes"] - runs[0].settings["malicious"]
     lines = [line.screening for run in runs for line in run.rounds]
-    counted = (sum(getattr(one, name) for one in lines) for name in (stopped, what))
-    rate = Rate.of(*counted, independent(lines, what, receivers))
+    successes, trials = (sum(getattr(one, name) for one in lines) for name in (stopped, what))
+    rate = Rate.of(successes, trials, independent(lines, what, receivers))
     if rate is None:
         return "–"
     count, total = (round(n / receivers) for n in (rate.successes, rate.trials))
@@ -151,8 +157,8 @@ def end(run: Run, field: str, which: str = "end") -> float:
 
 def mean(runs: Sequence[Run], field: str, which: str = "end") -> Interval:
     """Mean over seeds with Student's t interval."""
-    share = field != "completion_tokens"
-    return mean_over_seeds([end(run, field, which) for run in runs], share=share)
+    within = AMOUNT if field == "completion_tokens" else SHARE
+    return mean_over_seeds([end(run, field, which) for run in runs], within=within)
 
 
 def percent(value: Interval) -> str:

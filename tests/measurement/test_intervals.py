@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dgrpo.measurement.intervals import mean_over_seeds, paired_difference, t_quantile, wilson
+from dgrpo.measurement.intervals import (
+    SHARE,
+    mean_over_seeds,
+    paired_difference,
+    t_quantile,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +75,7 @@ def test_bounds_of_shares_are_shares() -> None:
     wide = mean_over_seeds([0.1, 0.95])
     assert wide.low is not None
     assert wide.low < 0
-    interval = mean_over_seeds([0.1, 0.95], share=True)
+    interval = mean_over_seeds([0.1, 0.95], within=SHARE)
     assert (interval.mean, interval.low, interval.high) == (pytest.approx(0.525), 0.0, 1.0)
 
 

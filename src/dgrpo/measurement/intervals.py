@@ -47,11 +47,18 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float
     return low, high
 
 
-def mean_over_seeds(values: Sequence[float], *, share: bool = False) -> Interval:
-    """The mean of `values`, one per seed, with Student's 95 % t interval.
+Bounds = tuple[float, float]
+"""Least and greatest value that a quantity can have."""
+SHARE: Bounds = (0.0, 1.0)
+AMOUNT: Bounds = (0.0, math.inf)
+"""Lengths, durations, and ratios of these."""
+UNBOUNDED: Bounds = (-math.inf, math.inf)
 
-    share: the values are shares, and so are the bounds. Raises ValueError for no values or
-    non-finite ones.
+
+def mean_over_seeds(values: Sequence[float], *, within: Bounds = UNBOUNDED) -> Interval:
+    """The mean of `values`, one per seed, with Student's 95 % t interval cut to `within`.
+
+    Raises ValueError for no values or non-finite ones.
 
     >>> mean_over_seeds([0.5])
     Interval(mean=0.5, low=None, high=None)
@@ -62,8 +69,8 @@ def mean_over_seeds(values: Sequence[float], *, share: bool = False) -> Interval
     if len(values) < 2:
         return Interval(mean, None, None)
     spread = t_quantile(len(values) - 1) * stdev(values) / math.sqrt(len(values))
-    low, high = mean - spread, mean + spread
-    return Interval(mean, max(0.0, low), min(1.0, high)) if share else Interval(mean, low, high)
+    least, greatest = within
+    return Interval(mean, max(least, mean - spread), min(greatest, mean + spread))
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float]) -> Interval:

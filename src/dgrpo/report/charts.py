@@ -15,6 +15,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
+from dgrpo.measurement.intervals import AMOUNT, SHARE
 from dgrpo.report.groups import Group, Metric, attack_success, training_reward
 from dgrpo.report.visible import visible
 
@@ -165,7 +166,7 @@ def _points(panel: Panel, groups: Sequence[Group]) -> list[dict[str, Any]]:
             "seeds": point.seeds,
         }
         for group in groups
-        for point in group.curve(panel.metric(group), share=panel.rate)
+        for point in group.curve(panel.metric(group), within=SHARE if panel.rate else AMOUNT)
     ]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dgrpo.errors import DgrpoError
-from dgrpo.measurement.intervals import Interval, mean_over_seeds
+from dgrpo.measurement.intervals import UNBOUNDED, Bounds, Interval, mean_over_seeds
 from dgrpo.runs.reader import RoundLine, Run
 
 Metric = Callable[[RoundLine], float | None]
@@ -78,10 +78,10 @@ class Group:
             for run in self.started
         ]
 
-    def curve(self, metric: Metric, *, share: bool = False) -> list[Point]:
+    def curve(self, metric: Metric, *, within: Bounds = UNBOUNDED) -> list[Point]:
         """The mean over seeds at each round where anything was measured, with its interval.
 
-        share: the metric is a share, and so are its bounds.
+        within: what the metric's values can be.
         """
         values: dict[int, list[float]] = {}
         for lines in self.lines():
@@ -90,7 +90,7 @@ class Group:
                 if value is not None and math.isfinite(value):
                     values.setdefault(line.round, []).append(value)
         return [
-            Point(number, mean_over_seeds(values[number], share=share), len(values[number]))
+            Point(number, mean_over_seeds(values[number], within=within), len(values[number]))
             for number in sorted(values)
         ]
 

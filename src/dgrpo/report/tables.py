@@ -7,6 +7,8 @@ rates of screened completions a Wilson interval over different texts.
 from __future__ import annotations
 
 import math
+import re
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +16,14 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from dgrpo.measurement.intervals import Interval, mean_over_seeds, wilson
+from dgrpo.measurement.intervals import (
+    AMOUNT,
+    SHARE,
+    Bounds,
+    Interval,
+    mean_over_seeds,
+    wilson,
+)
 from dgrpo.report.groups import Group, Metric, attack_success, group_runs
 from dgrpo.report.visible import visible
 from dgrpo.runs.reader import Run, Screening
@@ -119,9 +128,9 @@ def experiment_row(group: Group) -> ExperimentRow:
         rounds=group.rounds,
         unfinished=group.unfinished,
         measure=measure,
-        accuracy=change(group, lambda line: line.accuracy, share=True),
-        attack_success=change(group, attack_success(measure), share=True),
-        completion_tokens=change(group, lambda line: line.completion_tokens),
+        accuracy=change(group, lambda line: line.accuracy, within=SHARE),
+        attack_success=change(group, attack_success(measure), within=SHARE),
+        completion_tokens=change(group, lambda line: line.completion_tokens, within=AMOUNT),
         poisoned_stopped=_rate(group, "poisoned", "poisoned_stopped"),
         honest_rejected=_rate(group, "honest", "honest_rejected"),
         honest_right_rejected=_rate(group, "honest_right", "honest_right_rejected"),
@@ -129,9 +138,9 @@ def experiment_row(group: Group) -> ExperimentRow:
     )
 
 
-def change(group: Group, metric: Metric, *, share: bool = False) -> Change | None:
+def change(group: Group, metric: Metric, *, within: Bounds) -> Change | None:
     """First and last measured point of `metric`; None where it was never measured."""
-    points = group.curve(metric, share=share)
+    points = group.curve(metric, within=within)
     return Change(points[0].value, points[-1].value) if points else None
 
 
@@ -142,7 +151,7 @@ def _seconds_per_round(group: Group) -> Interval | None:
         totals = [line.seconds["total"] for line in lines if line.round and "total" in line.seconds]
         if totals:
             means.append(sum(totals) / len(totals))
-    return mean_over_seeds(means) if means else None
+    return mean_over_seeds(means, within=AMOUNT) if means else None
 
 
 def percent(share: float, digits: int = 0) -> str:
@@ -202,6 +211,7 @@ def _success(row: ExperimentRow) -> str:
     return f"{change_text(row.attack_success, percent)} ({visible(row.measure or '')})"
 
 
+_SECONDS = "Seconds per round"
 COLUMNS: dict[str, Callable[[ExperimentRow], str]] = {
     "Experiment": lambda row: visible(row.label),
     "Seeds": _seeds,
@@ -211,15 +221,15 @@ COLUMNS: dict[str, Callable[[ExperimentRow], str]] = {
     "Completion tokens": lambda row: change_text(row.completion_tokens, number),
     "Poisoned stopped": lambda row: rate_text(row.poisoned_stopped),
     "Honest rejected": lambda row: rate_text(row.honest_rejected),
-    "Seconds per round": lambda row: (
-        NOTHING if row.seconds is None else interval_text(row.seconds, number)
-    ),
+    _SECONDS: lambda row: NOTHING if row.seconds is None else interval_text(row.seconds, number),
 }
 """Heading → what a cell says, for the terminal and the page."""
 
 
 PAGE_ONLY = ("Seeds", "Rounds", "Completion tokens")
 """Columns left to the page, so that the terminal's table fits 80 characters."""
+_NAME_WIDTH = 16
+"""Characters of an experiment's name on a line of that table."""
 
 
 def rich_table(rows: Sequence[ExperimentRow]) -> Table:
@@ -232,11 +242,23 @@ def rich_table(rows: Sequence[ExperimentRow]) -> Table:
         collapse_padding=True,
     )
     columns = {h: cell for h, cell in COLUMNS.items() if h not in PAGE_ONLY}
+    columns[_SECONDS] = lambda row: NOTHING if row.seconds is None else number(row.seconds.mean)
     for heading in columns:
-        name = heading == "Experiment"
         table.add_column(
-            heading, justify="left" if name else "right", no_wrap=name, overflow="fold"
+            heading,
+            justify="left" if heading == "Experiment" else "right",
+            min_width=max(map(len, heading.split())),
+            max_width=len("per round") if heading == _SECONDS else None,
+            no_wrap=heading == "Experiment",
+            overflow="fold",
         )
     for row in rows:
-        table.add_row(*(Text(cell(row)) for cell in columns.values()))
+        name, *cells = (cell(row) for cell in columns.values())
+        lines = textwrap.wrap(name, _NAME_WIDTH)  # they end at its hyphens
+        table.add_row(Text("\n".join(lines)), *(Text(_stacked(cell)) for cell in cells))
     return table
+
+
+def _stacked(cell: str) -> str:
+    """A cell's interval, and the name of its measure, on lines of their own."""
+    return re.sub(r" \((.*)\)$", r"\n\1", cell.replace(" [", "\n["))

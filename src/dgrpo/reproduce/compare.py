@@ -74,8 +74,7 @@ def compare(figure: Figure, runs: Mapping[str, Mapping[int, Run]]) -> Comparison
     known = {seed: value for seed, value in ours.items() if value is not None}
     if not known:
         return Comparison(figure, "not measured")
-    share = figure.unit == "share" and not figure.against
-    interval = mean_over_seeds(list(known.values()), share=share)
+    interval = mean_over_seeds(list(known.values()), within=figure.within)
     rounds = min(runs[name][seed].rounds[-1].round for name in figure.names for seed in known)
     judged = _judged(figure, interval, len(known), rounds)
     if any(_censored(figure, runs, seed) for seed in known):

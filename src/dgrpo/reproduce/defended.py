@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dgrpo.experiment import Experiment
-from dgrpo.measurement.intervals import Interval, mean_over_seeds
+from dgrpo.measurement.intervals import AMOUNT, SHARE, Interval, mean_over_seeds
 from dgrpo.plugins import plugin_name
 from dgrpo.report.groups import Group, training_reward
 from dgrpo.report.tables import (
@@ -63,7 +63,7 @@ def defended_row(entry: Entry, runs: Sequence[Run]) -> DefendedRow:
     """The row of one experiment, from its finished runs."""
     experiment = entry.experiment
     group = Group(entry.name, tuple(runs)) if runs else None
-    rewards = change(group, training_reward(group), share=True) if group else None
+    rewards = change(group, training_reward(group), within=SHARE) if group else None
     attacks = sorted({plugin_name(type(attack)) for attack in experiment.attack})
     real = [name for name in attacks if name not in CONTROLS]
     silent = "none (a node is silent)" if "silent" in attacks else "none"
@@ -113,7 +113,7 @@ def screening_cost(experiment: Experiment, runs: Sequence[Run]) -> Interval | No
         seconds = (run.summary or {}).get("seconds", {})
         if seconds.get("generate"):
             ratios.append(drawing * seconds.get("verify", 0.0) / seconds["generate"])
-    return mean_over_seeds(ratios) if ratios else None
+    return mean_over_seeds(ratios, within=AMOUNT) if ratios else None
 
 
 HEADINGS = (

@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dgrpo.errors import DgrpoError
+from dgrpo.measurement.intervals import AMOUNT, SHARE, UNBOUNDED, Bounds
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -100,6 +101,15 @@ class Figure(BaseModel):
         if self.over and not (self.against and self.as_ == "ratio"):
             raise ValueError("over needs against, as a ratio")
         return self
+
+    @property
+    def within(self) -> Bounds:
+        """Least and greatest value that it can have."""
+        if self.against:
+            return AMOUNT if self.as_ == "ratio" else UNBOUNDED
+        if self.unit == "number":
+            return UNBOUNDED
+        return SHARE if self.unit == "share" else AMOUNT
 
     @property
     def names(self) -> tuple[str, ...]:

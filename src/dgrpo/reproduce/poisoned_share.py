@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from dgrpo.experiment import Experiment
-from dgrpo.measurement.intervals import Interval, mean_over_seeds
+from dgrpo.measurement.intervals import SHARE, Interval, mean_over_seeds
 from dgrpo.measurement.theory import exact_push
 from dgrpo.plugins import plugin_name
 from dgrpo.reproduce.compare import curve_point
@@ -95,7 +95,7 @@ def _measured(experiment: Experiment, runs: Sequence[Run]) -> Measured | None:
         honest_right=fmean(rights),
         predicted=fmean(predictions),
         advantage=mean_over_seeds(advantages) if advantages else None,
-        success=mean_over_seeds(successes, share=True) if successes else None,
+        success=mean_over_seeds(successes, within=SHARE) if successes else None,
         series=_series(experiment),
         seeds=len(rights),
     )
