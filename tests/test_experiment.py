@@ -18,11 +18,10 @@ from dgrpo.errors import DgrpoError
 from dgrpo.experiment import (
     OUTSIDE_DIGEST,
     Experiment,
-    apply_override,
     experiment_from,
     load_experiment,
-    parse_value,
 )
+from dgrpo.overrides import apply_override, parse_value
 
 SHIPPED = sorted((Path(__file__).parents[1] / "experiments").glob("**/*.toml"))
 

@@ -243,7 +243,7 @@ def dotted_overrides(tokens: tuple[str, ...]) -> dict[str, Any]:
 
     Raises DgrpoError for an option without a value or a value without an option.
     """
-    from dgrpo.experiment import parse_value
+    from dgrpo.overrides import parse_value
 
     settings: dict[str, Any] = {}
     left = list(tokens)

@@ -30,6 +30,7 @@ from dgrpo.attacks.honest import Honest
 from dgrpo.defenses import Defense
 from dgrpo.errors import DgrpoError
 from dgrpo.learning.learner import LearnerSettings
+from dgrpo.overrides import apply_override
 from dgrpo.plugins import build, plugin_name, plugin_sources
 from dgrpo.policy.model import ModelSettings
 from dgrpo.policy.sampling import Sampling
@@ -287,42 +288,6 @@ def experiment_from(table: Mapping[str, Any]) -> Experiment:
     except ValidationError as error:
         known = _known_fields(error)
         raise DgrpoError.from_validation(error, "", known) from None
-
-
-def apply_override(table: dict[str, Any], dotted: str, value: Any) -> None:
-    """Set `a.b.c` in nested tables; a number picks an entry of a list of tables."""
-    *path, last = dotted.split(".")
-    place: Any = table
-    for depth, part in enumerate(path):
-        where = ".".join(path[: depth + 1])
-        if isinstance(place, list):
-            if not (part.isdecimal() and int(part) < len(place)):
-                raise DgrpoError(
-                    f"--{dotted}: {where} does not exist",
-                    remedy=f"give an index from 0 to {len(place) - 1}, as in --{path[0]}.0.{last}",
-                )
-            place = place[int(part)]
-        else:
-            place = place.setdefault(part, {})
-        if not isinstance(place, dict | list):
-            raise DgrpoError(
-                f"--{dotted}: {where} is a value, not a table", remedy=f"set --{where} itself"
-            )
-    if isinstance(place, list):
-        raise DgrpoError(
-            f"--{dotted}: {'.'.join(path)} is a list of tables",
-            remedy=f"name the entry: --{'.'.join(path)}.0.{last}",
-        )
-    place[last] = value
-
-
-def parse_value(text: str) -> Any:
-    """A command-line value as TOML reads it; text that is not TOML stays text."""
-    try:
-        table = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
-        return text
-    return table["value"] if len(table) == 1 else text  # a text of several lines is no value
 
 
 def _numbered(value: object) -> list[tuple[Any, str]]:

@@ -2,6 +2,7 @@
 
 * `base.py`: `Attack` (hooks and a measure), `RewardedAttack` (payloads of full reward, decoys, the
   oracle), `ThinkingAttack` (payload in the reasoning), `Turn`
+* `decoys.py`: completions of reward 0 for vertical groups
 * `honest.py`, `silent.py`: the two controls
 * `text.py`: TEXT, out-of-context phrases
 * `equation.py`: MATH, a wrong result inside right reasoning

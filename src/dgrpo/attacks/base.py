@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from dgrpo.attacks.decoys import Decoys
 from dgrpo.errors import DgrpoError
 from dgrpo.plugins import Plugin
 from dgrpo.records import Completion, Prompt, Sent
@@ -316,36 +317,3 @@ def share_of_true(judged: Sequence[bool | None]) -> float | None:
     """Share of True among those that are not None; None where there are none."""
     known = [one for one in judged if one is not None]
     return sum(known) / len(known) if known else None
-
-
-class Decoys:
-    """Completions of reward 0 for a prompt.
-
-    From `own`, the model's samples for it: one that scores 0, or else a right one with another
-    answer, so that a decoy looks like anything the model might have said. Its gradient then
-    stays that of an ordinary wrong answer. `short` keeps to the shorter half of those that score 0.
-    Without samples: shuffled words.
-    """
-
-    def __init__(
-        self, prompt: Prompt, own: Sequence[Completion], turn: Turn, short: bool = False
-    ) -> None:
-        self._prompt, self._own, self._turn = prompt, own, turn
-        rewards = turn.task.rewards([(prompt, one.text) for one in own])
-        self._wrong = [one for one, reward in zip(own, rewards, strict=True) if reward == 0]
-        if short:
-            self._wrong.sort(key=lambda one: len(one.token_ids))
-            self._wrong = self._wrong[: (len(self._wrong) + 1) // 2]
-
-    def pick(self, sample: int) -> Completion:
-        """The decoy to send as sample number `sample`."""
-        prompt, turn = self._prompt, self._turn
-        rng = turn.rng("decoy", prompt.key, sample)
-        if self._wrong:  # with its ids: a text without an end would be too long encoded with one
-            return replace(rng.choice(self._wrong), sample=sample)
-        if self._own:
-            text = turn.task.spoil(prompt, rng.choice(self._own).text, rng)
-            return Completion(prompt.key, sample, text)
-        words = prompt.solution.split()
-        rng.shuffle(words)
-        return Completion(prompt.key, sample, " ".join(words))
