@@ -1,26 +1,29 @@
 """Write docs/results/text.md from run folders: every figure with its interval, seeds and command.
 
-Usage: python docs/results/make_results.py [FOLDER]. FOLDER holds an experiment folder each
-(default: docs/results/runs).
+Usage: python docs/results/make_results.py
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from finished import Runs, finished_runs
+
 from dgrpo.measurement.intervals import (
     AMOUNT,
-    SHARE,
+    DIFFERENCE,
     Interval,
     mean_over_seeds,
     paired_difference,
+    share_over_seeds,
 )
+from dgrpo.report.groups import receivers
 from dgrpo.report.tables import Rate, independent
 from dgrpo.reproduce.compare import reached
-from dgrpo.runs.reader import Run, find_runs
+from dgrpo.runs.reader import Run
 
 HERE = Path(__file__).parent
 SHOWN = (
@@ -33,16 +36,12 @@ SHOWN = (
 
 def main() -> None:
     """Write the page beside this file."""
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "runs"
-    by_name: dict[str, list[Run]] = {}
-    for run in find_runs([folder]):
-        if run.summary is not None and run.name in SHOWN:
-            by_name.setdefault(run.name, []).append(run)
-    (HERE / "text.md").write_text(page(by_name), encoding="utf-8")
+    (HERE / "text.md").write_text(page(finished_runs()), encoding="utf-8")
 
 
-def page(by_name: dict[str, list[Run]]) -> str:
+def page(finished: Runs) -> str:
     """The whole page."""
+    by_name = {name: list(finished[name].values()) for name in SHOWN if finished.get(name)}
     parts = [INTRODUCTION, endings(by_name), "\n## Differences, paired by seed\n", pairs(by_name)]
     parts += ["\n## When the attack takes over\n", thresholds(by_name)]
     parts += ["\n## The fate of every completion\n", fates(by_name)]
@@ -80,7 +79,9 @@ def pairs(by_name: dict[str, list[Run]]) -> str:
         right = {run.seed: end(run, "accuracy") for run in by_name.get(theirs, [])}
         shared = sorted(set(left) & set(right))
         if shared:
-            difference = paired_difference([left[s] for s in shared], [right[s] for s in shared])
+            difference = paired_difference(
+                [left[s] for s in shared], [right[s] for s in shared], within=DIFFERENCE
+            )
             lines.append(f"| {ours} | {theirs} | {len(shared)} | {percent(difference)} |")
     return "\n".join(lines)
 
@@ -114,8 +115,10 @@ def fates(by_name: dict[str, list[Run]]) -> str:
             lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + (
         "\n\nCounted once per completion: honest receivers hold equal weights and decide alike."
-        " 95 % Wilson intervals over different texts, since an attacker sends copies: a poisoned"
-        " text counts once, however many rounds and seeds it is sent in."
+        " In brackets the wider of two 95 % intervals: Wilson's over different texts (an attacker"
+        " sends copies: a poisoned text counts once, however many rounds and seeds it is sent in),"
+        " and Student's over seeds. Honest completions are drawn from the 20 likeliest tokens, the"
+        " same 20 that the check lets pass: with equal weights it rejects none but for rounding."
     )
 
 
@@ -128,14 +131,16 @@ FATES = (
 
 def fate(runs: Sequence[Run], what: str, stopped: str) -> str:
     """A count over all rounds and seeds, divided by the honest receivers, with its interval."""
-    receivers = runs[0].settings["nodes"] - runs[0].settings["malicious"]
-    lines = [line.screening for run in runs for line in run.rounds]
-    successes, trials = (sum(getattr(one, name) for one in lines) for name in (stopped, what))
-    rate = Rate.of(successes, trials, independent(lines, what, receivers))
+    each = receivers(runs[0])
+    by_seed = [[line.screening for line in run.rounds] for run in runs]
+    rate = Rate.of(by_seed, what, each, attrgetter(stopped))
     if rate is None:
         return "–"
-    count, total = (round(n / receivers) for n in (rate.successes, rate.trials))
-    return f"{count:,} of {total:,} ({100 * rate.low:.2f} to {100 * rate.high:.2f} %)"
+    count, total = (round(n / each) for n in (rate.successes, rate.trials))
+    texts = independent([one for lines in by_seed for one in lines], what, each)
+    different = f", {texts:,} different" if what == "poisoned" else ""
+    interval = f"{100 * rate.low:.2f} to {100 * rate.high:.2f} %"
+    return f"{count:,} of {total:,}{different} ({interval})"
 
 
 def round_reached(run: Run, share: float) -> int | None:
@@ -157,8 +162,12 @@ def end(run: Run, field: str, which: str = "end") -> float:
 
 def mean(runs: Sequence[Run], field: str, which: str = "end") -> Interval:
     """Mean over seeds with Student's t interval."""
-    within = AMOUNT if field == "completion_tokens" else SHARE
-    return mean_over_seeds([end(run, field, which) for run in runs], within=within)
+    values = [end(run, field, which) for run in runs]
+    if field == "completion_tokens":
+        return mean_over_seeds(values, within=AMOUNT)
+    return share_over_seeds(
+        values, sum(last(run)["held_out_samples"].get(which, 0) for run in runs)
+    )
 
 
 def percent(value: Interval) -> str:
@@ -183,8 +192,15 @@ INTRODUCTION = """# TEXT and the logit check, at small scale
 
 Made by `python docs/results/make_results.py` from the runs in [runs/](runs/). Each experiment is a
 file of [experiments/](../../experiments/README.md), run as `dgrpo run experiments/NAME.toml --seeds
-0 1 2 3 4 --threads 1`. The last point has 1,024 held-out completions per seed, and so has the first
-in newer runs; the others have 64. Means over seeds with Student's 95 % t intervals.
+0 1 2 3 4 --threads 1`. The last point has 1,024 held-out completions per seed, each of another
+prompt, and so has the first in newer runs. The others have 64, of the same 64 prompts in every
+round and with every seed: TEXT's success on these is a few points below that on all 1,024. Means
+over seeds with Student's 95 % t intervals.
+
+All seeds share one base model and one pool of prompts: the intervals cover training and sampling.
+Where all poison is stopped and nothing else, what is left is what the silent control trains on: the
+two runs are the same but for rounding, which sets them apart in some late round. Their difference
+below is that of two runs of one thing: by seed up to 5 points at the end.
 """
 
 

@@ -2,45 +2,64 @@
 
 Usage: python docs/results/make_tables.py
 
-README.md gets attacks and defenses, top-k.md what zero reward does. It replaces what stands between
-a page's two marks, and nothing else.
+README.md gets TEXT with five seeds, attacks and defenses; top-k.md what zero reward does. It
+replaces what stands between a page's two marks, and nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
-from dgrpo.report.tables import NOTHING, percent
-from dgrpo.reproduce.compare import compare
-from dgrpo.reproduce.matrix import find_finished, load_entries, runs_of
+from finished import ROOT, Runs, finished_runs
+
+from dgrpo.report.groups import Group
+from dgrpo.report.tables import (
+    NOTHING,
+    Rate,
+    change_text,
+    experiment_row,
+    independent,
+    interval_text,
+    percent,
+)
+from dgrpo.reproduce.compare import compare, curve_point
 from dgrpo.reproduce.page import figure_text
-from dgrpo.reproduce.paper import Figure, load_paper
+from dgrpo.reproduce.paper import Figure
 from dgrpo.runs.reader import Run
 
-ROOT = Path(__file__).parents[2]
 BEGIN, END = "<!-- {0}: docs/results/make_tables.py -->", "<!-- end of {0} -->"
 
-Runs = Mapping[str, Mapping[int, Run]]
-
+FIVE_SEEDS = (
+    ("clean-horizontal", ""),
+    ("silent-horizontal", ": the fourth node sends nothing"),
+    ("text-horizontal", ""),
+    ("text-horizontal-logit", ""),
+    ("silent-vertical", ""),
+    ("text-vertical", ""),
+    ("text-vertical-logit", ""),
+)
 ROWS = (
     ("TEXT, horizontal", "text-horizontal"),
     ("TEXT, horizontal, to round 140", "long-text-horizontal"),
     ("TEXT, vertical", "text-vertical"),
     ("TEXT, vertical, to round 140", "long-text-vertical"),
+    ("TEXT, vertical, decoys of gibberish (the paper's)", "text-vertical-gibberish"),
     ("TEXT, a phrase in every sentence, to round 100", "text-every-sentence"),
-    ("MATH, vertical: completions with 2×2 that give 5", "equation-vertical"),
-    ("MATH, vertical: completions with 8×2 that give 18", "equation-8x2-vertical"),
+    ("MATH, vertical: of completions with 2×2 those that give 5 (44 held-out questions)",
+     "equation-vertical"),
+    ("MATH, vertical: of completions with 8×2 those that give 18", "equation-8x2-vertical"),
     ("CODE, horizontal: programs that import and call the library, and run", "code-horizontal"),
+    ("CODE, horizontal, on 12 templates instead of 18", "code-horizontal-easy"),
     ("CODE, vertical", "code-vertical"),
     ("CODE, vertical, to round 140", "long-code-vertical"),
     ("DoS, horizontal: length beside clean training", "dos-horizontal"),
     ("DoS, vertical", "dos-vertical"),
     ("TEXT without an oracle", "no-oracle-text-horizontal"),
+    ("CODE without an oracle", "no-oracle-code-horizontal"),
     ("DoS without an oracle", "no-oracle-dos-vertical"),
     ("TEXT, 1 of 12 nodes malicious (paper: fails)", "share-8.3-text-horizontal"),
-    ("TEXT, 1 of 24", "share-4.2-text-horizontal"),
-    ("MATH, 1 of 32", "share-3.1-equation-vertical"),
+    ("TEXT, 1 of 24, in groups of 24", "share-4.2-text-horizontal"),
+    ("MATH, 1 of 32, with 32 prompts a round", "share-3.1-equation-vertical"),
     ("TEXT, KL term of β = 0.01 (paper: fails)", "kl-0.01-text-horizontal"),
     ("TEXT, KL term of β = 0.1 (paper: fails)", "kl-0.1-text-horizontal"),
     ("TEXT, every node judged by its own model (paper: fails)", "self-judge-text-horizontal"),
@@ -63,22 +82,73 @@ LOST = 0.05
 
 
 def main() -> None:
-    """Rewrite both tables."""
-    entries, _ = load_entries(ROOT / "experiments", (), 5, load_paper().matrix)
-    found, left_out = find_finished([ROOT / "docs/results/runs"])
-    print(*left_out, sep="\n")
-    runs = {entry.name: runs_of(entry.experiment, found) for entry in entries}
-    insert(ROOT / "README.md", "attacks", attacks(runs))
-    insert(ROOT / "docs/results/top-k.md", "zero reward", zero_reward(runs))
+    """Rewrite the pages that hold one."""
+    for page, text in pages(finished_runs()).items():
+        page.write_text(text, encoding="utf-8")
 
 
-def insert(page: Path, name: str, lines: list[str]) -> None:
-    """Put a table between a page's marks. Raises ValueError where one is missing."""
+def pages(runs: Runs) -> dict[Path, str]:
+    """Every page with its table as the runs have it."""
+    tables = (
+        (ROOT / "README.md", "five seeds", five_seeds(runs)),
+        (ROOT / "README.md", "attacks", attacks(runs)),
+        (ROOT / "docs/results/top-k.md", "zero reward", zero_reward(runs)),
+    )
+    found: dict[Path, str] = {}
+    for page, name, lines in tables:
+        text = found.get(page) or page.read_text(encoding="utf-8")
+        found[page] = inserted(text, name, lines)
+    return found
+
+
+def inserted(text: str, name: str, lines: list[str]) -> str:
+    """A page with `lines` between its marks. Raises ValueError where one is missing."""
     begin, end = BEGIN.format(name), END.format(name)
-    before, rest = page.read_text(encoding="utf-8").split(begin)
+    before, rest = text.split(begin)
     _, after = rest.split(end)
     table = "\n".join(lines)
-    page.write_text(f"{before}{begin}\n{table}\n{end}{after}", encoding="utf-8")
+    return f"{before}{begin}\n{table}\n{end}{after}"
+
+
+def five_seeds(runs: Runs) -> list[str]:
+    """TEXT and the logit check, from their start, with the controls."""
+    lines = [
+        "| experiment | accuracy | attack success | poisoned stopped | honest rejected |",
+        "|---|---|---|---|---|",
+    ]
+    for name, remark in FIVE_SEEDS:
+        group = Group(name, tuple(runs[name].values()))
+        row = experiment_row(group)
+        assert row.accuracy is not None
+        assert row.attack_success is not None
+        success = interval_text(row.attack_success.end, one_digit)
+        defended = name.endswith("-logit")
+        cells = (
+            f"`{name}`{remark}",
+            change_text(row.accuracy, one_digit),
+            success if name.startswith(("clean", "silent")) else f"**{success}**",
+            stopped(group, row.poisoned_stopped, different=True) if defended else NOTHING,
+            stopped(group, row.honest_rejected) if defended else NOTHING,
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def one_digit(share: float) -> str:
+    """A share as a percentage with a digit, two where that says more."""
+    return percent(share, 1)
+
+
+def stopped(group: Group, rate: Rate | None, *, different: bool = False) -> str:
+    """Counts for one receiver, and how many different poisoned texts they are."""
+    if rate is None:
+        return NOTHING
+    counts = [round(n / group.receivers) for n in (rate.successes, rate.trials)]
+    text = f"{counts[0]:,} of {counts[1]:,}"
+    if not different:
+        return text
+    screened = [one for lines in group.screened() for one in lines]
+    return f"{text} ({independent(screened, 'poisoned', group.receivers):,} different)"
 
 
 def attacks(runs: Runs) -> list[str]:
@@ -103,7 +173,7 @@ def zero_reward(runs: Runs) -> list[str]:
     """What the paper's zero reward does to training, seed by seed."""
     lines = [
         "| experiment | poisoned rejected | lowest mean advantage of poisoned completions "
-        "| best accuracy | accuracy at the end |",
+        "| best accuracy (mean of five points) | accuracy at the end |",
         "|---|---|---|---|---|",
     ]
     for name in ZERO_REWARD:
@@ -120,13 +190,15 @@ def _fate(run: Run) -> tuple[str, str, str, str]:
     advantages = [line.advantage_by_label.get("poisoned") for line in run.rounds]
     known = [one for one in advantages if one is not None]
     accuracy = [line.accuracy or 0.0 for line in run.rounds]
+    best = curve_point(run.summary["accuracy"]["by_round"], "peak")
+    stopped = run.summary["screening"]["poisoned_stopped"]
     able = [place for place, value in enumerate(accuracy) if value >= LOST]
     lost_from = max(able, default=-1) + 1
     lost = f" (below 5 % from {lost_from})" if lost_from < len(accuracy) else ""
     return (
-        percent(run.summary["screening"]["poisoned_stopped"], 1),
+        NOTHING if stopped is None else percent(stopped, 1),
         f"{min(known):.2f}" if known else NOTHING,
-        percent(max(accuracy)),
+        NOTHING if best is None else percent(best),
         percent(accuracy[-1], 1) + lost,
     )
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from tests.report.run_folders import HOSTILE, round_line, write_run
 
 from dgrpo.experiment import experiment_from
-from dgrpo.measurement.intervals import wilson
+from dgrpo.measurement.intervals import mean_over_seeds, wilson
 from dgrpo.report.tables import (
     COLUMNS,
     NOTHING,
@@ -111,10 +111,9 @@ def test_points_without_a_number_are_left_out(tmp_path: Path) -> None:
     lines = [round_line(0, None, float("nan")), round_line(1, 0.5, 0.3), round_line(2, None, 0.4)]
     write_run(tmp_path, lines=lines)
     (row,) = rows(tmp_path)
-    assert row.attack_success is not None
+    assert row.attack_success is None  # an earlier point, of fewer samples, is not the end
     assert row.accuracy is not None
-    assert (row.attack_success.start.mean, row.attack_success.end.mean) == (0.5, 0.5)
-    assert row.accuracy.start.mean == 0.3
+    assert (row.accuracy.start.mean, row.accuracy.end.mean) == (0.3, 0.4)
 
 
 def test_a_hostile_name_cannot_steer_the_terminal(tmp_path: Path) -> None:
@@ -138,15 +137,33 @@ def test_the_interval_of_a_rate_goes_by_different_texts() -> None:
     three_receivers = {"poisoned": 144, "poisoned_stopped": 144}
     copies = Screening(**three_receivers)
     told = Screening(**three_receivers, different={"poisoned": 16, "poisoned_stopped": 16})
-    wide, narrow = (
-        Rate.of(144, 144, independent([one], "poisoned", receivers=3)) for one in (told, copies)
-    )
+    wide, narrow = (rate([[one]]) for one in (told, copies))
     assert wide is not None
     assert narrow is not None
     assert wide.share == narrow.share == 1.0
     assert wide.low == pytest.approx(wilson(16, 16)[0])
     assert narrow.low == pytest.approx(wilson(48, 48)[0])
-    assert Rate.of(0, 0, independent([told], "honest", receivers=3)) is None
+    assert rate([[told]], "honest") is None
+
+
+def rate(by_seed: list[list[Screening]], label: str = "poisoned") -> Rate | None:
+    return Rate.of(by_seed, label, 3, lambda one: getattr(one, f"{label}_stopped", 0))
+
+
+def test_seeds_that_differ_make_the_interval_of_a_rate_wider() -> None:
+    """A thousand texts of a seed have one history: pooled, they would seem a thousand answers."""
+    first, second, third = (
+        [Screening(poisoned=3000, poisoned_stopped=3 * stopped, different={"poisoned": 1000})]
+        for stopped in (300, 400, 500)
+    )
+    pooled = rate([first, second, third])
+    assert pooled is not None
+    assert pooled.share == pytest.approx(0.4)
+    expected = mean_over_seeds([0.3, 0.4, 0.5])
+    assert (pooled.low, pooled.high) == (expected.low, expected.high)
+    alone = rate([second])
+    assert alone is not None
+    assert (alone.low, alone.high) == wilson(400, 1000)
 
 
 def test_a_poisoned_text_counts_once_however_many_rounds_and_seeds_send_it() -> None:

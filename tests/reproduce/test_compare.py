@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.reproduce.finished_runs import experiment, write_finished
 
+from dgrpo.measurement.intervals import wilson
 from dgrpo.reproduce.compare import Collapse, compare, curve_point, verdict_of
 from dgrpo.reproduce.page import figure_text, paper_page
 from dgrpo.reproduce.paper import Figure
@@ -214,8 +215,46 @@ def test_a_run_that_never_reaches_it_gives_a_lower_bound(tmp_path: Path) -> None
     asked = {"at": "most", "unit": "rounds", "agrees": None}
     row = compare(figure(**asked), {"tiny": runs(tmp_path, "tiny", {0: 0.1})})
     assert row.ours is not None
-    assert (row.ours.mean, row.censored) == (3.0, True)
+    assert (row.ours.mean, row.censored) == (3.0, "≥")
     assert figure_text(row) == "≥ round 3"
+
+
+@pytest.mark.parametrize(
+    ("ours", "control", "bound", "shown"),
+    [
+        (0.9, 0.1, "≤", "≤ -1 rounds"),
+        (0.1, 0.9, "≥", "≥ +1 rounds"),
+        (0.1, 0.1, "?", "? +0 rounds"),
+    ],
+)
+def test_a_control_that_never_reaches_it_makes_the_difference_an_upper_bound(
+    tmp_path: Path, ours: float, control: float, bound: str, shown: str
+) -> None:
+    asked = {"at": "half", "unit": "rounds", "agrees": (-5, 5), "against": "clean"}
+    finished = {
+        name: runs(tmp_path, name, dict.fromkeys(range(2), end), rounds=6)
+        for name, end in (("tiny", ours), ("clean", control))
+    }
+    row = compare(figure(**asked), finished)
+    assert row.ours is not None
+    assert (row.censored, row.ours.low, row.undecided) == (bound, None, True)
+    assert figure_text(row) == shown
+
+
+def test_a_share_of_none_in_every_seed_is_no_certainty(tmp_path: Path) -> None:
+    row = compare(figure(), {"tiny": runs(tmp_path, "tiny", {0: 0.0, 1: 0.0})})
+    assert row.ours is not None
+    assert (row.ours.low, row.ours.high) == (0.0, wilson(0, 2 * 64)[1])
+
+
+def test_a_difference_of_shares_is_at_most_all(tmp_path: Path) -> None:
+    finished = {
+        "tiny": runs(tmp_path, "tiny", {0: 0.1, 1: 0.9}),
+        "clean": runs(tmp_path, "clean", {0: 0.5, 1: 0.1}),
+    }
+    row = compare(figure(against="clean"), finished)
+    assert row.ours is not None
+    assert (row.ours.low, row.ours.high) == (-1.0, 1.0)
 
 
 def test_accepted_is_the_complement_of_stopped(tmp_path: Path) -> None:
@@ -234,7 +273,7 @@ def test_peak_is_a_mean_of_five_points_and_drop_goes_from_there_to_the_end() -> 
     assert curve_point(curve, "drop") == 0.5
     assert curve_point(curve, "start") == 0
     assert curve_point([[0, 0.0], [1, 1.0], [2, 0.0]], "peak") == pytest.approx(1 / 3)
-    assert curve_point([[0, None], [1, 0.25], [2, None]], "end") == 0.25
+    assert curve_point([[0, None], [1, 0.25], [2, None]], "end") is None
     assert curve_point([[0, None]], "end") is None
 
 

@@ -52,6 +52,8 @@ Bounds = tuple[float, float]
 SHARE: Bounds = (0.0, 1.0)
 AMOUNT: Bounds = (0.0, math.inf)
 """Lengths, durations, and ratios of these."""
+DIFFERENCE: Bounds = (-1.0, 1.0)
+"""Of two shares."""
 UNBOUNDED: Bounds = (-math.inf, math.inf)
 
 
@@ -73,14 +75,31 @@ def mean_over_seeds(values: Sequence[float], *, within: Bounds = UNBOUNDED) -> I
     return Interval(mean, max(least, mean - spread), min(greatest, mean + spread))
 
 
-def paired_difference(a: Sequence[float], b: Sequence[float]) -> Interval:
+def share_over_seeds(values: Sequence[float], samples: int) -> Interval:
+    """As `mean_over_seeds`, of shares; `samples` is how many things they count together.
+
+    Where all are 0, or all are 1, their spread says nothing: the far bound is then Wilson's, over
+    all samples.
+
+    >>> share_over_seeds([0.0, 0.0], 2048)
+    Interval(mean=0.0, low=0.0, high=0.001872...)
+    """
+    interval = mean_over_seeds(values, within=SHARE)
+    if interval.low is None or interval.mean not in (0, 1) or samples < 1:
+        return interval
+    return Interval(interval.mean, *wilson(round(interval.mean * samples), samples))
+
+
+def paired_difference(
+    a: Sequence[float], b: Sequence[float], *, within: Bounds = UNBOUNDED
+) -> Interval:
     """The mean of `a[i] - b[i]` over seeds that two runs share, with its 95 % t interval.
 
     Pairing removes what a seed does to both runs. Raises ValueError where the lengths differ.
     """
     if len(a) != len(b):
         raise ValueError(f"{len(a)} values cannot be paired with {len(b)}")
-    return mean_over_seeds([left - right for left, right in zip(a, b, strict=True)])
+    return mean_over_seeds([left - right for left, right in zip(a, b, strict=True)], within=within)
 
 
 _T = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060)

@@ -13,12 +13,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dgrpo.errors import DgrpoError
-from dgrpo.measurement.intervals import UNBOUNDED, Bounds, Interval, mean_over_seeds
-from dgrpo.runs.reader import RoundLine, Run
+from dgrpo.measurement.intervals import (
+    SHARE,
+    UNBOUNDED,
+    Bounds,
+    Interval,
+    mean_over_seeds,
+    share_over_seeds,
+)
+from dgrpo.runs.reader import RoundLine, Run, Screening
 
 Metric = Callable[[RoundLine], float | None]
 """Reads one number off a line; None or a non-finite number means that nothing was measured."""
 
+Counted = Callable[[RoundLine], int]
+"""How many things a line's share counts."""
 _DIGEST_SHOWN = 8
 """As many characters as the run folder's name carries."""
 
@@ -49,8 +58,7 @@ class Group:
     @property
     def receivers(self) -> int:
         """Honest nodes, each of which counts every completion."""
-        settings = self.runs[0].settings
-        return max(1, int(settings.get("nodes", 1)) - int(settings.get("malicious", 0)))
+        return receivers(self.runs[0])
 
     @property
     def started(self) -> tuple[Run, ...]:
@@ -78,21 +86,41 @@ class Group:
             for run in self.started
         ]
 
-    def curve(self, metric: Metric, *, within: Bounds = UNBOUNDED) -> list[Point]:
+    def screened(self) -> list[list[Screening]]:
+        """What each seed's rounds counted of received completions."""
+        return [[line.screening for line in lines] for lines in self.lines()]
+
+    def curve(
+        self,
+        metric: Metric,
+        *,
+        within: Bounds = UNBOUNDED,
+        samples: Counted = lambda line: line.held_out_samples,
+    ) -> list[Point]:
         """The mean over seeds at each round where anything was measured, with its interval.
 
-        within: what the metric's values can be.
+        within: what the metric's values can be. samples: of how many things a share is one.
         """
         values: dict[int, list[float]] = {}
+        counted: Counter[int] = Counter()
         for lines in self.lines():
             for line in lines:
                 value = metric(line)
                 if value is not None and math.isfinite(value):
                     values.setdefault(line.round, []).append(value)
-        return [
-            Point(number, mean_over_seeds(values[number], within=within), len(values[number]))
-            for number in sorted(values)
-        ]
+                    counted[line.round] += samples(line)
+
+        def mean(number: int) -> Interval:
+            if within == SHARE:
+                return share_over_seeds(values[number], counted[number])
+            return mean_over_seeds(values[number], within=within)
+
+        return [Point(number, mean(number), len(values[number])) for number in sorted(values)]
+
+
+def receivers(run: Run) -> int:
+    """Honest nodes of a run, each of which counts every completion."""
+    return max(1, int(run.settings.get("nodes", 1)) - int(run.settings.get("malicious", 0)))
 
 
 def attack_success(measure: str | None) -> Metric:

@@ -32,15 +32,15 @@ from dgrpo.report.settings import settings_text
 from dgrpo.report.tables import (
     COLUMNS,
     Rate,
+    Stopped,
     change,
     change_text,
     experiment_row,
-    independent,
     percent,
     rate_text,
 )
 from dgrpo.report.visible import visible
-from dgrpo.runs.reader import Example, Run
+from dgrpo.runs.reader import Example, Run, Screening
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,8 @@ def _details(group: Group) -> Details:
 
 
 def _defenses(group: Group) -> tuple[tuple[str, str, str, str], ...]:
-    screened = [line.screening for lines in group.lines() for line in lines]
+    by_seed = group.screened()
+    screened = [one for lines in by_seed for one in lines]
     poisoned = sum(counts.poisoned for counts in screened)
     honest = sum(counts.honest for counts in screened)
     all_ = poisoned + honest + sum(counts.decoy for counts in screened)
@@ -137,19 +138,23 @@ def _defenses(group: Group) -> tuple[tuple[str, str, str, str], ...]:
     found = []
     for name in names:
         each = [counts.by_defense[name] for counts in screened if name in counts.by_defense]
-        stopped = Rate.of(
-            sum(one.poisoned_stopped for one in each),
-            poisoned,
-            independent(screened, "poisoned", group.receivers),
-        )
-        rejected = Rate.of(
-            sum(one.honest_rejected for one in each),
-            honest,
-            independent(screened, "honest", group.receivers),
+        stopped, rejected = (
+            Rate.of(by_seed, label, group.receivers, _counted(name, count))
+            for label, count in (("poisoned", "poisoned_stopped"), ("honest", "honest_rejected"))
         )
         undecided = sum((Counter(one.undecided) for one in each), Counter[str]())
         found.append((name, rate_text(stopped), rate_text(rejected), _undecided(undecided, all_)))
     return tuple(found)
+
+
+def _counted(defense: str, count: str) -> Stopped:
+    """Reads one count of one defense off a round."""
+
+    def read(screened: Screening) -> int:
+        own = screened.by_defense.get(defense)
+        return int(getattr(own, count)) if own else 0
+
+    return read
 
 
 def _undecided(kinds: Counter[str], completions: int) -> str:

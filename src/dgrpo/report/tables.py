@@ -1,7 +1,7 @@
 """One row per experiment: where accuracy and attack success began and ended, and what was stopped.
 
 The same rows make the terminal's table and the page's. Means over seeds carry Student's t interval,
-rates of screened completions a Wilson interval over different texts.
+rates of screened completions the wider of that and a Wilson interval over different texts.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from rich import box
 from rich.table import Table
@@ -42,9 +43,17 @@ class Change:
     end: Interval
 
 
+Stopped = Callable[[Screening], int]
+"""How many of a round's completions were stopped: by all defenses together, or by one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A share of counted completions; its Wilson interval takes different texts as independent."""
+    """A share of counted completions, over all seeds.
+
+    Its interval is the wider, on either side, of two: Wilson's, which takes different texts as
+    independent, and Student's over the seeds' shares, since one seed's texts have one history.
+    """
 
     successes: int
     trials: int
@@ -57,11 +66,23 @@ class Rate:
         return self.successes / self.trials
 
     @classmethod
-    def of(cls, successes: int, trials: int, independent: int) -> Rate | None:
-        """The rate with its interval, as if of `independent` items; None where nothing counted."""
+    def of(
+        cls, by_seed: Sequence[Sequence[Screening]], label: str, receivers: int, stopped: Stopped
+    ) -> Rate | None:
+        """What `stopped` counts, of a label's completions; None where there are none."""
+        everything = [one for screened in by_seed for one in screened]
+        successes = sum(map(stopped, everything))
+        trials = sum(getattr(one, label) for one in everything)
         if not trials:
             return None
-        return cls(successes, trials, *wilson(round(successes / trials * independent), independent))
+        items = independent(everything, label, receivers)
+        low, high = wilson(round(successes / trials * items), items)
+        of_seeds = [(sum(map(stopped, s)), sum(getattr(one, label) for one in s)) for s in by_seed]
+        shares = [count / of_seed for count, of_seed in of_seeds if of_seed]
+        over_seeds = mean_over_seeds(shares, within=SHARE)
+        if over_seeds.low is not None and over_seeds.high is not None:
+            low, high = min(low, over_seeds.low), max(high, over_seeds.high)
+        return cls(successes, trials, low, high)
 
 
 def independent(screened: Sequence[Screening], label: str, receivers: int) -> int:
@@ -83,12 +104,7 @@ def independent(screened: Sequence[Screening], label: str, receivers: int) -> in
 
 
 def _rate(group: Group, label: str, stopped: str) -> Rate | None:
-    screened = [line.screening for lines in group.lines() for line in lines]
-    return Rate.of(
-        sum(getattr(one, stopped) for one in screened),
-        sum(getattr(one, label) for one in screened),
-        independent(screened, label, group.receivers),
-    )
+    return Rate.of(group.screened(), label, group.receivers, attrgetter(stopped))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +155,11 @@ def experiment_row(group: Group) -> ExperimentRow:
 
 
 def change(group: Group, metric: Metric, *, within: Bounds) -> Change | None:
-    """First and last measured point of `metric`; None where it was never measured."""
+    """First measured point of `metric`, and that of the last round; None where one is missing."""
     points = group.curve(metric, within=within)
-    return Change(points[0].value, points[-1].value) if points else None
+    if not points or points[-1].round != group.rounds:
+        return None
+    return Change(points[0].value, points[-1].value)
 
 
 def _seconds_per_round(group: Group) -> Interval | None:

@@ -14,7 +14,14 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any, Literal
 
-from dgrpo.measurement.intervals import Interval, mean_over_seeds
+from dgrpo.measurement.intervals import (
+    SHARE,
+    Interval,
+    mean_over_seeds,
+    share_over_seeds,
+)
+from dgrpo.report.groups import receivers
+from dgrpo.report.tables import independent
 from dgrpo.reproduce.paper import Figure, Point
 from dgrpo.runs.reader import Run
 
@@ -27,6 +34,10 @@ COLLAPSED = 0.5
 _PEAK_WINDOW = 5
 """Points in a row whose mean is a peak: one point of 64 completions is too noisy to be one."""
 _OPPOSITE: dict[str, Verdict] = {"stronger": "weaker", "weaker": "stronger", "differs": "differs"}
+
+
+Censored = Literal["", "≥", "≤", "?"]
+"""A lower bound, an upper one, or neither; empty where every seed got there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +57,8 @@ class Comparison:
     """Defended runs that unlearned their task, where most did; else None."""
     zero_reward: bool = False
     """Whether that run gives what it rejects reward 0."""
-    censored: bool = False
-    """Whether a seed never reached what `half` or `most` asks for: its value is a lower bound."""
+    censored: Censored = ""
+    """What the mean is where a seed never reached what `half` or `most` asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +85,13 @@ def compare(figure: Figure, runs: Mapping[str, Mapping[int, Run]]) -> Comparison
     known = {seed: value for seed, value in ours.items() if value is not None}
     if not known:
         return Comparison(figure, "not measured")
-    interval = mean_over_seeds(list(known.values()), within=figure.within)
+    mine = [runs[figure.experiment][seed] for seed in known]
+    interval = _interval(figure, list(known.values()), mine)
     rounds = min(runs[name][seed].rounds[-1].round for name in figure.names for seed in known)
     judged = _judged(figure, interval, len(known), rounds)
-    if any(_censored(figure, runs, seed) for seed in known):
-        judged = replace(judged, censored=True)
-    mine = [runs[figure.experiment][seed] for seed in known]
+    if censored := _censored(figure, runs, list(known)):
+        alone = Interval(interval.mean, None, None)
+        judged = replace(judged, ours=alone, censored=censored, undecided=True)
     collapsed = _collapsed(mine)
     if collapsed is None or figure.metric.startswith("screening."):
         return judged
@@ -88,20 +100,33 @@ def compare(figure: Figure, runs: Mapping[str, Mapping[int, Run]]) -> Comparison
     return replace(judged, verdict=verdict, collapsed=collapsed, zero_reward=zero)
 
 
+def _interval(figure: Figure, values: Sequence[float], mine: Sequence[Run]) -> Interval:
+    """Over seeds. Of a share that is 0 or 1 in all of them, by what was counted."""
+    if figure.within != SHARE:
+        return mean_over_seeds(values, within=figure.within)
+    if figure.metric.startswith("screening."):
+        label = figure.metric.rpartition(".")[2].rpartition("_")[0]
+        screened = [line.screening for run in mine for line in run.rounds]
+        return share_over_seeds(values, independent(screened, label, receivers(mine[0])))
+    point = figure.at if figure.at in ("start", "end") else "each"
+    counts = [(run.summary or {}).get("held_out_samples", {}).get(point, 0) for run in mine]
+    return share_over_seeds(values, sum(counts))
+
+
 def curve_point(points: Sequence[Sequence[float | None]], at: Point) -> float | None:
     """One number off a curve of (round, value) pairs; None where nothing was measured.
 
     >>> curve_point([[0, 0.0], [1, 0.5], [2, 0.25]], "end")
     0.25
     """
+    if at == "end":  # not the last of those measured: an earlier point has fewer samples
+        return points[-1][1] if points else None
     known = [(float(n), float(value)) for n, value in points if n is not None and value is not None]
     if not known:
         return None
     values = [value for _, value in known]
     if at == "start":
         return values[0]
-    if at == "end":
-        return values[-1]
     if at in ("half", "most"):
         place = reached(values, _SHARES[at])
         return known[-1][0] + 1 if place is None else known[place][0]
@@ -121,13 +146,26 @@ def reached(values: Sequence[float], share: float) -> int | None:
     return None
 
 
-def _censored(figure: Figure, runs: Mapping[str, Mapping[int, Run]], seed: int) -> bool:
-    """Whether a run behind this seed's value never reached what is asked for."""
+def _censored(
+    figure: Figure, runs: Mapping[str, Mapping[int, Run]], seeds: Sequence[int]
+) -> Censored:
+    """What a mean over `seeds` is, of which some never reached what is asked for.
+
+    Such a run counts one round more than it has, which is too few: ours is a lower bound then, and
+    what is taken from it makes it an upper one.
+    """
     if figure.at not in _SHARES:
-        return False
-    curves = [_at_path(runs[n][seed].summary or {}, figure.metric) for n in figure.names]
-    points = [[p[1] for p in curve["by_round"] if p[1] is not None] for curve in curves]
-    return any(reached(values, _SHARES[figure.at]) is None for values in points)
+        return ""
+
+    def never(name: str) -> bool:
+        curves = [_at_path(runs[name][seed].summary or {}, figure.metric) for seed in seeds]
+        points = [[p[1] for p in curve["by_round"] if p[1] is not None] for curve in curves]
+        return any(reached(values, _SHARES[figure.at]) is None for values in points)
+
+    ours, *others = (never(name) for name in figure.names)
+    if ours and any(others):
+        return "?"
+    return "≥" if ours else "≤" if any(others) else ""
 
 
 def verdict_of(figure: Figure, mean: float) -> Verdict:

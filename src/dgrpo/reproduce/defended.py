@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from dgrpo.experiment import Experiment
 from dgrpo.measurement.intervals import AMOUNT, SHARE, Interval, mean_over_seeds
 from dgrpo.plugins import plugin_name
-from dgrpo.report.groups import Group, training_reward
+from dgrpo.report.groups import Group, Point, training_reward
 from dgrpo.report.tables import (
     NOTHING,
     ExperimentRow,
-    change,
     experiment_row,
     interval_text,
     number,
@@ -48,8 +47,8 @@ class DefendedRow:
     headline: bool
     figures: ExperimentRow | None
     """None where no run is finished."""
-    reward: Interval | None
-    """Mean reward of honest nodes' training completions in the last round, rejected ones too."""
+    reward: Point | None
+    """Mean reward of training completions without poison in the last round, rejected ones too."""
     cost: Interval | None
     """Seconds of screening everyone's completions per second of generating a node's own."""
 
@@ -63,7 +62,7 @@ def defended_row(entry: Entry, runs: Sequence[Run]) -> DefendedRow:
     """The row of one experiment, from its finished runs."""
     experiment = entry.experiment
     group = Group(entry.name, tuple(runs)) if runs else None
-    rewards = change(group, training_reward(group), within=SHARE) if group else None
+    rewards = group.curve(training_reward(group), within=SHARE) if group else []
     attacks = sorted({plugin_name(type(attack)) for attack in experiment.attack})
     real = [name for name in attacks if name not in CONTROLS]
     silent = "none (a node is silent)" if "silent" in attacks else "none"
@@ -77,7 +76,7 @@ def defended_row(entry: Entry, runs: Sequence[Run]) -> DefendedRow:
         wanted=len(entry.seeds),
         headline=entry.headline,
         figures=experiment_row(group) if group else None,
-        reward=rewards.end if rewards else None,
+        reward=rewards[-1] if group and rewards and rewards[-1].round == group.rounds else None,
         cost=screening_cost(experiment, runs) if experiment.defense else None,
     )
 
@@ -116,6 +115,13 @@ def screening_cost(experiment: Experiment, runs: Sequence[Run]) -> Interval | No
     return mean_over_seeds(ratios, within=AMOUNT) if ratios else None
 
 
+def _reward(row: DefendedRow) -> str:
+    if row.reward is None:
+        return NOTHING
+    few = f" (n = {row.reward.seeds})" if row.reward.seeds < row.seeds else ""
+    return interval_text(row.reward.value, percent) + few
+
+
 HEADINGS = (
     "Experiment", "Attack", "Topology", "Defense", "On reject", "Seeds", "Attack success",
     "Accuracy", "Training reward", "Completion tokens", "Poisoned stopped", "Honest rejected",
@@ -133,7 +139,7 @@ def cells(row: DefendedRow) -> tuple[str, ...]:
         else (
             interval_text(found.attack_success.end, percent) if found.attack_success else NOTHING,
             interval_text(found.accuracy.end, percent) if found.accuracy else NOTHING,
-            interval_text(row.reward, percent) if row.reward else NOTHING,
+            _reward(row),
             interval_text(found.completion_tokens.end, number)
             if found.completion_tokens
             else NOTHING,

@@ -22,17 +22,19 @@ QUICK = (
     "It proves nothing about the paper, and no number on this page may be quoted."
 )
 CURVES = (
-    "Means over n seeds, with Student's 95 % band from three seeds on; between the ends a seed's "
-    "point is of 64 held-out completions. Drop and zero reward: what becomes of rejected "
-    "completions."
+    "Means over n seeds, with Student's 95 % band from three seeds on. Between the ends a seed's "
+    "point is of 64 held-out completions, of the same 64 prompts in every round and with every "
+    "seed: the step to the last point, of 1,024, is also one to other prompts. Drop and zero "
+    "reward: what becomes of rejected completions."
 )
 EVERY = (
     "After the last round, mean over seeds with Student's 95 % t interval; training reward: of "
-    "honest nodes' completions in that round, rejected ones too. Stopped and rejected: share of "
-    "completions over all rounds and seeds; the 95 % Wilson interval takes different texts as "
-    "independent, since attackers send copies and receivers with equal weights decide alike (older "
-    "runs did not count texts: there it takes completions, and is too narrow). Right honest: those "
-    "of full reward, where a run counts them apart; to reject a wrong one costs little. Screening: "
+    "completions without poison in that round, rejected ones too (older runs with zero reward did "
+    "not record it: n). Stopped and rejected: share of completions over all rounds and seeds; in "
+    "brackets the wider, on either side, of two 95 % intervals: Wilson's over different texts, "
+    "since attackers send copies and receivers with equal weights decide alike, and Student's over "
+    "seeds. Honest: without poison, whoever sent it. Right honest: those of full reward, where a "
+    "run counts them apart; to reject a wrong one costs little. Screening: "
     "seconds that a node spends on verifying everyone's completions per second of generating its "
     "own (with four nodes a quarter of them: there 4 means as long as generating them all took); "
     "the logit check's forward pass is counted whole, though the update uses it again "
@@ -106,9 +108,8 @@ def _introduction(
 ) -> tuple[str, ...]:
     told_of = [one for one in comparisons if not (quick and one.seeds)]
     counts = Counter(one.verdict for one in told_of)
-    alone = Counter(one.verdict for one in told_of if one.seeds == 1)
     told = ", ".join(
-        f"{count} {verdict}" + (f" ({alone[verdict]} by one seed)" if alone[verdict] else "")
+        f"{count} {verdict}{_doubts([one for one in told_of if one.verdict == verdict])}"
         for verdict, count in counts.most_common()
     )
     done = sum(min(finished, len(entry.seeds)) for entry, finished in progress)
@@ -120,12 +121,29 @@ def _introduction(
         "the same.",
         f"{done} of {wanted} runs are finished. Of {len(comparisons)} figures: {told}.",
         "Ours: mean over n seeds after the last round, with Student's 95 % t interval over seeds "
-        "(none for n = 1). A figure agrees if the mean lies in the range under `agrees`; a verdict "
-        "is `undecided` as long as its interval reaches over an end of that range. `weaker` and "
+        "(none for n = 1); of a share that is 0 or 1 in all seeds, Wilson's. All seeds share one "
+        "base model and one pool of prompts, so intervals cover training and sampling. A figure "
+        "agrees if the mean lies in the range under `agrees`; a verdict is `undecided` as long as "
+        "its interval reaches over an end of that range. The ranges are ours, and were not all "
+        "fixed before the first runs were seen; a reason under `why` is our reading unless it "
+        "names the run that tests it. `weaker` and "
         "`stronger` speak of the attack, in the sections on defenses of the defense. Compared with "
         "a control, values are paired by seed. Where most defended models unlearned their task, "
         "the verdict is `differs`: a dead model shows no attack.",
     )
+
+
+def _doubts(rows: Sequence[Comparison]) -> str:
+    """How many of a verdict's rows rest on one seed, and how many are undecided."""
+    doubts = [doubt for row in rows if (doubt := _doubt(row))]
+    told = [f"{count} {doubt}" for doubt, count in Counter(doubts).items()]
+    return f" ({', '.join(told)})" if told else ""
+
+
+def _doubt(row: Comparison) -> str:
+    if row.verdict in ("beyond the paper", "not run yet", "not measured"):
+        return ""
+    return "one seed" if row.seeds == 1 else "undecided" if row.undecided else ""
 
 
 ZERO_REWARD = (
@@ -147,9 +165,8 @@ def _compared(row: Comparison, quick: bool) -> tuple[str, ...]:
     against = f" ({figure.as_} to {figure.against})" if figure.against else ""
     if figure.over:
         against = f" ({figure.as_} to {figure.against}, each by its clean run)"
-    judged = row.verdict not in ("beyond the paper", "not run yet", "not measured")
-    doubt = "one seed" if row.seeds == 1 else "undecided" if row.undecided else ""
-    verdict = row.verdict + (f" ({doubt})" if judged and doubt else "")
+    doubt = _doubt(row)
+    verdict = row.verdict + (f" ({doubt})" if doubt else "")
     why = ""
     if row.verdict in ("weaker", "stronger", "differs"):
         why = figure.why.get(row.verdict, "Not explained yet.")
@@ -176,9 +193,9 @@ def figure_text(row: Comparison) -> str:
     """Our mean in its unit, the bounds without it; a dash where nothing was measured."""
     if row.ours is None:
         return NOTHING
-    at_least = "≥ " if row.censored else ""
+    bound = f"{row.censored} " if row.censored else ""
     mean, _, bounds = interval_text(row.ours, lambda value: write(row, value)).partition(" [")
-    return at_least + mean + (f" [{bounds.replace(POINTS, '')}" if bounds else "")
+    return bound + mean + (f" [{bounds.replace(POINTS, '')}" if bounds else "")
 
 
 def write(row: Comparison, value: float) -> str:

@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dgrpo.errors import DgrpoError
-from dgrpo.measurement.intervals import AMOUNT, SHARE, UNBOUNDED, Bounds
+from dgrpo.measurement.intervals import AMOUNT, DIFFERENCE, SHARE, UNBOUNDED, Bounds
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -105,11 +105,11 @@ class Figure(BaseModel):
     @property
     def within(self) -> Bounds:
         """Least and greatest value that it can have."""
-        if self.against:
-            return AMOUNT if self.as_ == "ratio" else UNBOUNDED
-        if self.unit == "number":
-            return UNBOUNDED
-        return SHARE if self.unit == "share" else AMOUNT
+        if self.against and self.as_ == "ratio":
+            return AMOUNT
+        if self.unit == "share":
+            return DIFFERENCE if self.against else SHARE
+        return UNBOUNDED if self.against or self.unit == "number" else AMOUNT
 
     @property
     def names(self) -> tuple[str, ...]:

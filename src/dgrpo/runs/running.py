@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +118,7 @@ def describe(experiment: Experiment, seed: int, task: LoadedTask) -> dict[str, A
             "python": platform.python_version(),
             **{name: _version(name) for name in ("dgrpo", "torch", "transformers")},
         },
+        "source_digest": _source_digest(),
     }
 
 
@@ -124,6 +128,17 @@ def _labels(swarm: Swarm) -> Labels:
         for node in swarm.nodes
         for (key, sample), label in node.labels.items()
     }
+
+
+@cache
+def _source_digest() -> str:
+    """16 hex digits over dgrpo's own code: a version number alone does not tell commits apart."""
+    package = files("dgrpo")
+    digest = hashlib.sha256()
+    with as_file(package) as root:
+        for file in sorted(root.rglob("*.py")):
+            digest.update(f"{file.relative_to(root).as_posix()}\x1f".encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _version(package: str) -> str:
