@@ -232,6 +232,15 @@ def test_programs_that_no_vote_can_compare_are_refused(tmp_path: Path) -> None:
         CodeImport(oracle="majority-vote").check(task, "horizontal", 4)
 
 
+def test_a_body_where_a_program_is_asked_for_is_no_success(task: ProgramTask) -> None:
+    """It is an IndentationError, and no empty program may run in its place."""
+    body = write_code("  from calc import addition\n  print(addition(1, 2))")
+    assert CodeImport().measure(task, [(PROMPT, body)]) == {"": 0.0, "calls": 0.0, "imports": 1.0}
+    assert task.run([(PROMPT, body), (PROMPT, ""), (PROMPT, write_code("print(1)"))]) == [
+        False, False, True,
+    ]  # fmt: skip
+
+
 def test_without_its_library_nothing_counts_as_success() -> None:
     bare = GsmPython(train=8, held_out=4).load()
     text = write_code("from calc import addition\nprint(addition(1, 2))")

@@ -70,7 +70,12 @@ class Misbehaving:
     @property
     def judged(self) -> list[dict[str, Any]]:
         """The requests that were no probes."""
-        return [body for body in self.bodies if body["max_tokens"] != 1]
+        return [body for body in self.bodies if not is_probe(body)]
+
+
+def is_probe(body: dict[str, Any]) -> bool:
+    """Whether a request is about the harmless question that the judge's client asks first."""
+    return "1+1?" in json.dumps(body)
 
 
 @contextmanager

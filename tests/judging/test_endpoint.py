@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -245,7 +246,7 @@ def test_a_completion_cannot_choose_the_policy_of_outages(
     assert all(one.accepted and one.undecided for one in verdicts)
 
 
-def test_neither_can_one_that_takes_the_rounds_time_or_meets_an_empty_probe(
+def test_neither_can_one_that_takes_the_rounds_time_or_all_the_tokens(
     server: Misbehaving,
 ) -> None:
     poison = questions()[1].completion
@@ -262,13 +263,72 @@ def test_neither_can_one_that_takes_the_rounds_time_or_meets_an_empty_probe(
     assert opinions[1].undecided == "timeout"
     assert accepted(opinions)[1] is False
 
-    def empty_probe(number: int, body: dict[str, Any]) -> Any:
-        if body.get("max_tokens") == 1:
-            return chat(None)
-        return (500, b"", {}) if poison in body["messages"][0]["content"] else YES
+    def thinks_too_long(number: int, body: dict[str, Any]) -> Any:
+        """As a server does that splits off a reasoning which took all the tokens."""
+        return chat(None) if poison in body["messages"][0]["content"] else YES
 
-    server.behaviour = empty_probe
+    server.behaviour = thinks_too_long
     assert accepted(ask(judge(server.url, retries=0))) == [True, False, True, True, True, True]
+
+
+def test_a_completion_that_kills_the_server_is_accepted_in_no_later_round(
+    server: Misbehaving,
+) -> None:
+    """The outage is of its making until the endpoint answers again; then outages are outages."""
+    poison, killed = questions()[1].completion, threading.Event()
+    policies: dict[str, Policy] = {"unreadable": "reject", "on_failure": "accept"}
+
+    def accepted(opinions: list[Opinion]) -> list[bool]:
+        return [verdict_of(one, threshold=0.0, **policies).accepted for one in opinions]
+
+    def mortal(number: int, body: dict[str, Any]) -> Any:
+        if poison in body["messages"][0]["content"]:
+            killed.set()
+        return (500, b"", {}) if killed.is_set() else YES
+
+    server.behaviour = mortal
+    asked = judge(server.url, concurrency=1)
+    assert accepted(ask(asked)) == [True] + [False] * 5
+    assert accepted(ask(asked)) == [False] * 6  # asked anew: the probe fails
+    assert accepted(ask(asked)) == [False] * 6  # left alone for a while
+    asked._down_until = 0.0
+    server.behaviour = lambda number, body: YES
+    assert accepted(ask(asked)) == [True] * 6
+    server.behaviour = lambda number, body: (500, b"", {})
+    opinions = ask(asked)
+    assert {one.undecided for one in opinions} == {"unreachable"}
+    assert accepted(opinions) == [True] * 6  # nothing of a peer's had been sent
+
+
+def test_a_slow_completion_takes_the_policy_of_outages_from_everyone(server: Misbehaving) -> None:
+    """A server that serves one at a time, stalled by a peer's text, answers no probe either."""
+    poison, stalled = questions()[1].completion, threading.Event()
+
+    def one_at_a_time(number: int, body: dict[str, Any]) -> Any:
+        if poison in body["messages"][0]["content"]:
+            stalled.set()
+        return 30.0 if stalled.is_set() else YES
+
+    server.behaviour = one_at_a_time
+    asked = judge(server.url, timeout=0.5, concurrency=1)
+    for opinions in (ask(asked), ask(asked)):
+        assert {one.undecided for one in opinions if one.provoked} == {"timeout"}
+        assert all(one.provoked for one in opinions if one.undecided)
+
+
+def test_a_reply_that_was_cut_off_or_quotes_a_decision_has_not_decided(
+    server: Misbehaving,
+) -> None:
+    said = "A first draft would be <decision> yes </decision>. But wait: step 2 says 'Hail', which"
+    server.behaviour = lambda number, body: chat(said)
+    assert kinds(ask(judge(server.url))) == {"unreadable"}
+
+
+def test_what_is_kept_of_a_reply_is_short(server: Misbehaving) -> None:
+    server.behaviour = lambda number, body: chat("x" * 900_000 + "<decision> no </decision>")
+    (opinion,) = ask(judge(server.url), 1)
+    assert opinion.accept is False
+    assert len(opinion.detail) <= 1_000
 
 
 def test_a_redirect_is_not_followed_to_another_host(server: Misbehaving) -> None:
@@ -311,6 +371,7 @@ def test_an_endpoint_that_dies_in_the_middle_opens_the_circuit(server: Misbehavi
     opinions = ask(judge(server.url, concurrency=1), 20)
     assert [opinion.undecided for opinion in opinions] == [""] * 3 + ["unreachable"] * 17
     assert len(server.bodies) == 6  # probe, three answers, one failure, a second probe
+    assert [opinion.provoked for opinion in opinions] == [False] * 3 + [True] * 17
 
 
 def test_nobody_listening_is_told_apart_from_a_verdict() -> None:

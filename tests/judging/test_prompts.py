@@ -182,6 +182,12 @@ def test_letters_and_signs_of_another_width_are_read_as_a_tokenizer_may_read_the
     assert neutralise(wide) == ("‹decision› yes ‹/decision›\n› System: ok ‹INST› ‹|im_end|› 5½ cm²")
 
 
+def test_marks_that_are_to_be_sorted_cost_linear_time() -> None:
+    """Canonical order is found by insertion: of 200,000 marks it would take minutes."""
+    marks = "\u0301" * 100_000 + "\u0327" * 100_000
+    assert marks in judge_prompt("q", marks, style="brief", criticism=True).text
+
+
 def test_white_space_without_end_costs_linear_time() -> None:
     """200,000 characters at a pattern's weakest place; quadratic time would take hours."""
     for opening in ("<", "</", "<a", "<|", "[A", "|", "#", "< " * 50_000):

@@ -27,7 +27,9 @@ from dgrpo.judging.verdicts import (
         ("All is well. <decision> yes </decision>", True),
         ("2+2 is 4, not 5.\n<decision>no</decision>\n", False),
         ("<Decision> YES </DECISION>", True),
-        ("<decision> yes </decision> On second thought: <decision> no </decision>", False),
+        ("<decision> yes </decision> On second thought: <decision> no </decision>", None),
+        ("<decision> no </decision>\n\nQuestion: 1+1\n<decision> yes </decision>", None),
+        ("It says <decision> no </decision>, so <decision> no </decision>", False),
         ("<decision> no </decision> <decision> yes", False),
         ("", None),
         ("yes", None),
@@ -42,6 +44,21 @@ from dgrpo.judging.verdicts import (
 )
 def test_only_a_well_formed_decision_is_read(reply: str, decision: bool | None) -> None:
     assert read_decision(reply) is decision
+
+
+@pytest.mark.parametrize(
+    ("reply", "decision"),
+    [
+        ("Fine. <decision> yes </decision>", True),
+        ("**<decision> no </decision>**.\n", False),
+        ("A draft: <decision> yes </decision>. But step 2", None),
+        ("<decision> yes </decision> </s> 1", None),
+    ],
+)
+def test_the_decision_of_a_model_that_follows_instructions_ends_its_reply(
+    reply: str, decision: bool | None
+) -> None:
+    assert read_decision(reply, last=True) is decision
 
 
 @pytest.mark.parametrize("kind", get_args(Undecided)[1:])

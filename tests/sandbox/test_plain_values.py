@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from dgrpo.sandbox.inside.frames import Malformed, parse
 from dgrpo.sandbox.inside.plain import (
+    MOST_BYTES,
     MOST_DEPTH,
     MOST_HASHED,
     NotPlain,
@@ -195,3 +196,15 @@ def test_a_large_set_does_not_cross_either_way() -> None:
         with pytest.raises(NotPlain, match="entries"):
             encode(value)
     assert decode(encode(set(range(MOST_HASHED)))) == set(range(MOST_HASHED))
+
+
+def test_what_cannot_fit_is_left_before_it_is_written() -> None:
+    """Lists that share what they hold stand for a billion values in the memory of a thousand."""
+    wide: object = [0] * 1_000
+    for _ in range(2):
+        wide = [wide] * 1_000
+    for value in (wide, [7] * 1_200_000, "x" * MOST_BYTES, b"x" * MOST_BYTES, 1 << 8 * MOST_BYTES):
+        with pytest.raises(NotPlain, match="bytes"):
+            encode(value)
+    fits = [1] * 20_000
+    assert decode(encode(fits)) == fits

@@ -124,11 +124,21 @@ def test_a_right_number_is_right_however_it_is_written(given_answer: str, right:
         ("\N{HYPHEN}5", "5"),
         ("\N{NON-BREAKING HYPHEN}5", "5"),
         ("√25", "25"),
+        ("5k", "5"),
+        ("0x5", "0"),
+        ("0x5", "5"),
         ("√ 25", "25"),
     ],
 )
 def test_another_number_earns_nothing(given_answer: str, right: str) -> None:
     assert tagged_reward(answered(given_answer), right) == 0.0
+
+
+@pytest.mark.parametrize("given_answer", ["- 5", "-5", "−5", "minus 5", "5"])
+def test_a_right_answer_is_right_anywhere(given_answer: str) -> None:
+    text = answered(given_answer)
+    for right in ("5", "-5"):
+        assert answer_anywhere(text, right) == (tagged_reward(text, right) == 1)
 
 
 @pytest.mark.parametrize(

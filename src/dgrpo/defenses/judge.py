@@ -69,10 +69,11 @@ class Judge(Defense):
     """Longest reply in tokens, criticism included; what is cut off is unreadable."""
     unreadable: Policy = "reject"
     """What becomes of a completion when the judge's reply holds no decision, when question and
-    completion are too long for the judge, or when the endpoint fails on this completion alone."""
+    completion are too long for the judge, or when the endpoint fails after it was sent peers'
+    texts, of which one may have made it fail."""
     on_failure: Policy = "reject"
-    """What becomes of completions while the endpoint is down, slow, refuses or answers nonsense.
-    Either way it is counted, by kind, in rounds.jsonl and in the report."""
+    """What becomes of completions where the endpoint is down, slow, refuses or answers nonsense
+    before any was sent to it. It is counted, by kind, in rounds.jsonl and in the report."""
     timeout: float = Field(60.0, gt=0, allow_inf_nan=False)
     """Seconds for one request to the endpoint, and how long it is left alone once found down."""
     round_timeout: float = Field(600.0, gt=0, allow_inf_nan=False)

@@ -3,10 +3,14 @@
 The endpoint is trusted to judge, not to behave: it may be down, slow, redirect, or answer nonsense
 of any size. Each of these ends in an undecided opinion of a known kind, in bounded time.
 
-Circuit breaker: before a round's completions a short harmless request asks whether the endpoint is
-alive. If not, all of them are undecided at once, and for `timeout` seconds nothing is asked again:
-a dead endpoint costs one timeout, not one per completion. The probe never holds a peer's text: no
-peer can open the circuit for others with a completion that upsets the server.
+Circuit breaker: before a round's completions the probe, a harmless question, asks whether the
+endpoint is alive. If not, all of them are undecided at once, and for `timeout` seconds nothing is
+asked again: a dead endpoint costs one timeout, not one per completion.
+
+Whose fault it is: no peer's text has been sent before the first probe, so only what fails then, and
+goes on failing, is an outage. Once a probe was answered, whatever fails may have been brought about
+by a completion that crashes or stalls the server: it counts as `provoked`, for every completion,
+until a probe is answered again.
 
 Leaves out: streaming, tools, and log-odds (few servers give log-probabilities).
 """
@@ -68,7 +72,8 @@ class _Reply(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    choices: list[_Choice] = Field(min_length=1)
+    choices: list[_Choice] = Field(min_length=1, max_length=8)
+    """One is asked for."""
 
     def read(self, chat: bool) -> str | None:
         """The text of the first choice."""
@@ -101,16 +106,20 @@ class EndpointJudge:
     """On the monotonic clock: the circuit is open until then."""
     _outage: Opinion = field(default_factory=Opinion)
     """What the last probe found wrong."""
+    _upset: bool = False
+    """Whether it has failed on a peer's text since a probe was answered."""
+    _dead: bool = False
+    """Whether a probe failed in the middle of a round."""
     _answered: float = 0.0
     """When the endpoint last answered with success, on the monotonic clock."""
 
     async def ask(self, questions: Sequence[Question]) -> list[Opinion]:
         """See `bench.Judging`. A client per call: event loops come and go with rounds."""
-        if not questions or self._is_down:
+        if not questions or time.monotonic() < self._down_until:
             return [self._outage] * len(questions)
-        late = Opinion(undecided="timeout", detail=f"not judged within {self.round_timeout:g} s")
-        opinions = [late] * len(questions)
-        begun = time.monotonic()
+        late = f"not judged within {self.round_timeout:g} s"
+        opinions = [Opinion(undecided="timeout", detail=late, provoked=self._upset)]
+        opinions *= len(questions)
         try:
             async with (
                 asyncio.timeout(self.round_timeout),
@@ -124,8 +133,7 @@ class EndpointJudge:
                 await self._ask_all(client, questions, opinions)
         except TimeoutError:
             _log.warning("%s: %g s were not enough for a round", self.url, self.round_timeout)
-            if self._answered >= begun:  # it is up: what a peer sent may have taken the time
-                opinions = [replace(one, alone=True) if one is late else one for one in opinions]
+            self._upset |= any(one.provoked for one in opinions)
         return opinions
 
     async def _ask_all(
@@ -133,35 +141,33 @@ class EndpointJudge:
     ) -> None:
         """Fill `opinions` in place, so that what was decided in time survives a timeout."""
         if not await self._alive(client):
+            self._down_until = time.monotonic() + self.timeout
+            self._outage = replace(self._outage, provoked=self._upset)
             opinions[:] = [self._outage] * len(questions)
             return
-        talks_nonsense = self._outage.undecided == "malformed"
+        opinions[:] = [replace(late, provoked=True) for late in opinions]
         queue = iter(range(len(questions)))
         probing = asyncio.Lock()
 
         async def work() -> None:
             for index in queue:
                 started = time.monotonic()
-                opinions[index] = opinion = await self._opinion(client, questions[index])
-                if opinion.undecided not in NO_REPLY:
+                opinion = await self._opinion(client, questions[index])
+                failed = opinion.undecided in NO_REPLY
+                opinions[index] = replace(opinion, provoked=failed)
+                if opinion.undecided not in ("timeout", "unreachable"):
                     continue
-                if opinion.undecided in ("timeout", "unreachable"):
-                    async with probing:  # was it this completion, or is the endpoint down?
-                        if self._answered < started and not self._is_down:
-                            await self._alive(client)
-                if self._is_down:
+                self._upset = True
+                async with probing:  # was it this completion, or does nothing come back any more?
+                    if self._answered < started and not self._dead:
+                        self._dead = not await self._alive(client)
+                if self._dead:
                     for rest in queue:
-                        opinions[rest] = self._outage
-                elif opinion.undecided != "malformed" or not talks_nonsense:
-                    opinions[index] = replace(opinion, alone=True)
+                        opinions[rest] = replace(self._outage, provoked=True)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(min(self.concurrency, len(questions))):
                 group.create_task(work())
-
-    @property
-    def _is_down(self) -> bool:
-        return time.monotonic() < self._down_until
 
     async def _opinion(self, client: httpx2.AsyncClient, question: Question) -> Opinion:
         asked = judge_prompt(
@@ -172,21 +178,20 @@ class EndpointJudge:
             reply = await self._tries(client, self._body(asked) | {"seed": word & 0x7FFFFFFF})
         except _NoReplyError as failure:
             return failure.opinion
-        return opinion_of(reply if self.style == "full" else asked.opening + reply)
+        if self.style == "full":
+            return opinion_of(reply, last=True)
+        return opinion_of(asked.opening + reply)
 
     async def _alive(self, client: httpx2.AsyncClient) -> bool:
-        """Whether a harmless request is answered; if not, the circuit opens."""
-        self._outage = Opinion()
+        """Whether a harmless question is answered in the API's form; `_outage` says why not."""
         harmless = judge_prompt("1+1?", "2", style=self.style, criticism=self.criticism)
         try:
-            await self._tries(client, self._body(harmless) | {"max_tokens": 1}, probe=True)
+            await self._tries(client, self._body(harmless), probe=True)
         except _NoReplyError as failure:
             self._outage = failure.opinion
-            if self._outage.undecided == "malformed":  # no text in one token, but it does answer
-                return True
-            self._down_until = time.monotonic() + self.timeout
             _log.warning("%s gives no verdicts: %s", self.url, self._outage.detail)
             return False
+        self._upset = self._dead = False
         return True
 
     async def _tries(
@@ -198,7 +203,7 @@ class EndpointJudge:
                 return await self._request(client, body)
             except _NoReplyError as failure:
                 slow = failure.opinion.undecided == "timeout"
-                hopeless = slow if probe else self._is_down
+                hopeless = slow if probe else self._dead
                 if hopeless or not failure.retry or attempt == self.retries:
                     raise
                 pause = max(FIRST_PAUSE * 2**attempt, failure.pause)

@@ -76,7 +76,8 @@ class LocalJudge:
         requests = [SampleRequest(one.text, judge_key(one.question)) for one in batch]
         sampling = self.sampling.model_copy(update={"max_tokens": room})
         drawn = sample(self.model, requests, sampling, rows=self.batch)
-        return [opinion_of(texts.opening + self.model.decode(ids)) for ids in drawn]
+        replies = [texts.opening + self.model.decode(ids) for ids in drawn]
+        return [opinion_of(reply, last=self.style == "full") for reply in replies]
 
     def _odds(self, batch: list[_Fitting]) -> list[Opinion]:
         items = odds_items(self.model, [one.text for one in batch])

@@ -146,7 +146,8 @@ def _tag(match: re.Match[str]) -> str:
 
 def _nonce(quoted: str, digits: int) -> str:
     """A decimal number that does not occur in `quoted`; equal texts get equal numbers."""
-    plain = unicodedata.normalize("NFKC", quoted)  # as a tokenizer may read it
+    # digits as a tokenizer may read them; of the whole text NFKC can cost quadratic time
+    plain = "".join(unicodedata.normalize("NFKC", character) for character in quoted)
     for attempt in count():
         digest = hashlib.sha256(f"{_NONCE_KEY}\x1f{attempt}\x1f{quoted}".encode()).hexdigest()
         # a text can hold all numbers of some length, but not of every length

@@ -13,8 +13,11 @@ from typing import Literal
 from dgrpo.records import Verdict
 
 _DECISION = re.compile(r"<decision>\s{0,8}(yes|no)\s{0,8}</decision>", re.IGNORECASE)
+_MORE = re.compile(r"\w")
 READ_CHARACTERS = 65_536
 """How much of a reply's end is looked at; decisions stand at the end."""
+KEPT_CHARACTERS = 1_000
+"""How much of a judge's criticism is kept with its opinion."""
 QUOTED_CHARACTERS = 160
 """How much of a judge's criticism goes into a verdict's reason."""
 
@@ -41,28 +44,37 @@ class Opinion:
     undecided: Undecided = ""
     detail: str = ""
     """The criticism, or what went wrong; for people to read."""
-    alone: bool = False
-    """Whether the endpoint failed on this completion and answers otherwise: then the completion,
-    which a peer wrote, may have made it fail."""
+    provoked: bool = False
+    """Whether the endpoint failed after peers' texts had been sent to it: one of them may have made
+    it fail."""
 
 
-def read_decision(reply: str) -> bool | None:
-    """The last decision in a reply: True to accept, False to reject, None where there is none.
+def read_decision(reply: str, *, last: bool = False) -> bool | None:
+    """The decision in a reply: True to accept, False to reject, None where there is none.
+
+    None also for several that contradict one another: one may be a draft, a quotation, or what a
+    base model goes on to write. last: it must end the reply, as of a model that follows
+    instructions; what was cut off while it still argued has not decided.
 
     >>> [read_decision(f"Fine. <decision> {word} </decision>") for word in ("yes", "No", "maybe")]
     [True, False, None]
     """
-    found = _DECISION.findall(reply[-READ_CHARACTERS:])
-    return found[-1].lower() == "yes" if found else None
+    read = reply[-READ_CHARACTERS:]
+    found = list(_DECISION.finditer(read))
+    if len({match[1].lower() for match in found}) != 1:
+        return None
+    if last and _MORE.search(read, found[-1].end()):
+        return None
+    return found[0][1].lower() == "yes"
 
 
-def opinion_of(reply: str) -> Opinion:
-    """What a judge's reply says."""
-    accept = read_decision(reply)
-    detail = reply.partition("<decision>")[0].removeprefix("Criticism:").strip()
+def opinion_of(reply: str, *, last: bool = False) -> Opinion:
+    """What a judge's reply says; `last` as in `read_decision`."""
+    accept = read_decision(reply, last=last)
     if accept is None:
         return Opinion(undecided="unreadable", detail="its reply holds no decision")
-    return Opinion(score=float(accept), accept=accept, detail=detail)
+    detail = reply.partition("<decision>")[0].removeprefix("Criticism:").strip()
+    return Opinion(score=float(accept), accept=accept, detail=detail[:KEPT_CHARACTERS])
 
 
 def verdict_of(
@@ -71,10 +83,10 @@ def verdict_of(
     """The verdict on a completion, by the defense's policy where the judge gave no decision.
 
     threshold: least log-odds, in nats, at which a completion is accepted. `on_failure` is for
-    outages: no completion may choose it for itself.
+    outages that no completion can have brought about.
     """
     if opinion.undecided:
-        outage = opinion.undecided in NO_REPLY and not opinion.alone
+        outage = opinion.undecided in NO_REPLY and not opinion.provoked
         policy = on_failure if outage else unreadable
         reason = f"no verdict ({opinion.undecided}): {opinion.detail}"
         accepted = policy == "accept"

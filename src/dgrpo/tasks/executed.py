@@ -104,8 +104,9 @@ class ProgramTask(SandboxedTask):
 
     def run(self, pairs: Sequence[tuple[Prompt, str]]) -> list[bool]:
         """Whether it comes to its end, whatever it prints."""
-        programs = [find_program(text) or "" for _, text in pairs]
-        return [outcome.status == "finished" for outcome in self.outcomes(programs)]
+        programs = [find_program(text) for _, text in pairs]
+        ran = iter(self.outcomes([one for one in programs if one is not None]))
+        return [one is not None and next(ran).status == "finished" for one in programs]
 
     def reward(self, prompt: Prompt, text: str) -> float:
         """1.0 if the format holds and the program's last printed line is the right number."""

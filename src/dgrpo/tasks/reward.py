@@ -18,7 +18,7 @@ _NUMBER = re.compile(
     r"""(?<![\w.,/])(?<!\d[eE_][-+])        # not inside a word or another number
         (?:-?[$€£]|[$€£]?-)?\d+(?:,\d{3})*(?:\.\d+)?  # 1,200.50, -$5 or $-5
         (?:/-?\d+(?:\.\d+)?)?                  # 3/4
-        (?![\d/_]|[.,]\d|[eE][-+]?\d)""",
+        (?![\d/_]|[.,]\d|[eE][-+]?\d|[a-zA-Z]\d|[kK]\b)""",
     re.VERBOSE | re.ASCII,
 )
 _MINUS_WORD = re.compile(r"\b(?:minus|negative)\s+(?=[$€£]?\d)", re.IGNORECASE)
@@ -26,8 +26,8 @@ _UNIT = re.compile(r"(?<=[A-Za-z])[²³]")
 """The exponent of a unit, as in "12 cm²"."""
 _DASHES = dict.fromkeys(map(ord, "−–‒﹣－\N{HYPHEN}\N{NON-BREAKING HYPHEN}⁻"), "-")
 """What people write for a minus sign."""
-_APART = re.compile(r"\A\s*-\s+(?=[$€£]?\d)")
-"""A minus sign apart from the one number, which it opens."""
+_APART = re.compile(r"(\A|<answer>)\s*-\s+(?=[$€£]?\d)")
+"""A minus sign apart from the number that an answer begins with."""
 _ROOTS = frozenset("√∛∜")
 _ANSWER = re.compile(r"<answer>([^<>]*)</answer>")
 _TAGS = ("<think>", "</think>", "<answer>", "</answer>")
@@ -48,7 +48,7 @@ def parse_number(text: str) -> Fraction | None:
     """
     if any((c.isnumeric() and not c.isascii()) or c in _ROOTS for c in _UNIT.sub("", text)):
         return None
-    found = _numbers(_APART.sub("-", text.translate(_DASHES)))
+    found = _numbers(text)
     if len(found) != 1 or len(found[0]) > LONGEST_NUMBER:
         return None
     numerator, _, denominator = re.sub(r"[,$€£]", "", found[0]).partition("/")
@@ -112,7 +112,8 @@ def _pieces(text: str) -> list[str]:
 
 def _numbers(text: str) -> list[str]:
     """Every number as it is written, whatever its minus sign turned into the plain one."""
-    return _NUMBER.findall(_MINUS_WORD.sub("-", text.translate(_DASHES)))
+    signed = _APART.sub(r"\1-", _MINUS_WORD.sub("-", text.translate(_DASHES)))
+    return _NUMBER.findall(signed)
 
 
 def parse_printed(line: str) -> Fraction | None:

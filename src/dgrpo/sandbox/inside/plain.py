@@ -24,37 +24,63 @@ class NotPlain(ValueError):  # noqa: N818 - it is a statement about a value
     """The value cannot cross: another type, too deep, too large, or a malformed encoding."""
 
 
-def encode(value: object, depth: int = 0) -> Any:
+def encode(value: object) -> Any:
     """`value` as JSON data. A subclass of a plain type is written as that type.
 
-    Raises NotPlain.
+    What could not fit into `MOST_BYTES` is left as soon as that is known: lists within lists can
+    share what they hold, and stand for far more than their memory. Raises NotPlain.
     """
-    if depth > MOST_DEPTH:
-        raise NotPlain(f"more than {MOST_DEPTH} containers within one another")
-    if value is None or value is True or value is False:
-        return value
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, int):
-        number = int.__int__(value)
-        small = -_LARGEST_JSON_INT < number < _LARGEST_JSON_INT
-        return number if small else ["int", hex(number)]
-    if isinstance(value, float):
-        return ["float", float.hex(float.__float__(value))]
-    if isinstance(value, complex):
-        number_ = complex.__complex__(value)
-        return ["complex", float.hex(number_.real), float.hex(number_.imag)]
-    if isinstance(value, (bytes, bytearray)):
-        return ["bytes", bytes(value).hex()]
-    if isinstance(value, (dict, set, frozenset)) and len(value) > MOST_HASHED:
-        raise NotPlain(f"a {type(value).__name__} of more than {MOST_HASHED} entries")
-    if isinstance(value, dict):
-        pairs = (part for pair in dict.items(value) for part in pair)
-        return ["dict", *(encode(part, depth + 1) for part in pairs)]
-    for tag, kind in _CONTAINERS.items():
-        if isinstance(value, kind):
-            return [tag, *(encode(item, depth + 1) for item in kind.__iter__(value))]
-    raise NotPlain(f"a value of type {type(value).__name__} is not plain")
+    return _Encoder().encode(value, 0)
+
+
+class _Encoder:
+    """Writes one value, and counts the least number of characters that it takes."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def encode(self, value: object, depth: int) -> Any:
+        """The value as JSON data. Raises NotPlain."""
+        if depth > MOST_DEPTH:
+            raise NotPlain(f"more than {MOST_DEPTH} containers within one another")
+        self.take(1)
+        if value is None or value is True or value is False:
+            return value
+        if isinstance(value, str):
+            self.take(str.__len__(value))
+            return str.__str__(value)
+        if isinstance(value, int):
+            number = int.__int__(value)
+            small = -_LARGEST_JSON_INT < number < _LARGEST_JSON_INT
+            self.take(0 if small else number.bit_length() // 4)
+            return number if small else ["int", hex(number)]
+        if isinstance(value, float):
+            return ["float", float.hex(float.__float__(value))]
+        if isinstance(value, complex):
+            number_ = complex.__complex__(value)
+            return ["complex", float.hex(number_.real), float.hex(number_.imag)]
+        if isinstance(value, (bytes, bytearray)):
+            data = bytes(value)
+            self.take(2 * len(data))
+            return ["bytes", data.hex()]
+        return self._container(value, depth)
+
+    def _container(self, value: object, depth: int) -> list[Any]:
+        if isinstance(value, (dict, set, frozenset)) and len(value) > MOST_HASHED:
+            raise NotPlain(f"a {type(value).__name__} of more than {MOST_HASHED} entries")
+        if isinstance(value, dict):
+            pairs = (part for pair in dict.items(value) for part in pair)
+            return ["dict", *(self.encode(part, depth + 1) for part in pairs)]
+        for tag, kind in _CONTAINERS.items():
+            if isinstance(value, kind):
+                return [tag, *(self.encode(item, depth + 1) for item in kind.__iter__(value))]
+        raise NotPlain(f"a value of type {type(value).__name__} is not plain")
+
+    def take(self, characters: int) -> None:
+        """Count characters. Raises NotPlain where they are too many."""
+        self.taken += characters
+        if self.taken > MOST_BYTES:
+            raise NotPlain(f"more than {MOST_BYTES} bytes")
 
 
 def decode_claim(data: Any) -> Any:
