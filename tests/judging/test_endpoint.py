@@ -316,6 +316,30 @@ def test_a_slow_completion_takes_the_policy_of_outages_from_everyone(server: Mis
         assert all(one.provoked for one in opinions if one.undecided)
 
 
+def test_a_node_that_asks_while_another_has_texts_out_meets_no_outage(server: Misbehaving) -> None:
+    """Its harmless question stalls behind a peer's text that another node has sent."""
+    poison, stalled = questions()[1].completion, threading.Event()
+
+    def one_at_a_time(number: int, body: dict[str, Any]) -> Any:
+        if poison in body["messages"][0]["content"]:
+            stalled.set()
+        return 30.0 if stalled.is_set() else YES
+
+    server.behaviour = one_at_a_time
+    asked = judge(server.url, timeout=2.0)
+
+    async def both() -> list[Opinion]:
+        first = asyncio.create_task(asked.ask(questions()[:2]))
+        assert await asyncio.to_thread(stalled.wait, 30.0)
+        second = await asked.ask(questions()[2:4])
+        await first
+        return second
+
+    opinions = asyncio.run(both())
+    assert kinds(opinions) == {"timeout"}
+    assert all(one.provoked for one in opinions)
+
+
 def test_a_reply_that_was_cut_off_or_quotes_a_decision_has_not_decided(
     server: Misbehaving,
 ) -> None:

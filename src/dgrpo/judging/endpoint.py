@@ -108,6 +108,8 @@ class EndpointJudge:
     """What the last probe found wrong."""
     _upset: bool = False
     """Whether it has failed on a peer's text since a probe was answered."""
+    _asking: int = 0
+    """Calls that have sent peers' texts, and are not done: nodes may ask about different ones."""
     _dead: bool = False
     """Whether a probe failed in the middle of a round."""
     _answered: float = 0.0
@@ -142,7 +144,7 @@ class EndpointJudge:
         """Fill `opinions` in place, so that what was decided in time survives a timeout."""
         if not await self._alive(client):
             self._down_until = time.monotonic() + self.timeout
-            self._outage = replace(self._outage, provoked=self._upset)
+            self._outage = replace(self._outage, provoked=self._upset or self._asking > 0)
             opinions[:] = [self._outage] * len(questions)
             return
         opinions[:] = [replace(late, provoked=True) for late in opinions]
@@ -165,9 +167,13 @@ class EndpointJudge:
                     for rest in queue:
                         opinions[rest] = replace(self._outage, provoked=True)
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(self.concurrency, len(questions))):
-                group.create_task(work())
+        self._asking += 1
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(self.concurrency, len(questions))):
+                    group.create_task(work())
+        finally:
+            self._asking -= 1
 
     async def _opinion(self, client: httpx2.AsyncClient, question: Question) -> Opinion:
         asked = judge_prompt(
