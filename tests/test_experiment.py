@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 from pathlib import Path
@@ -21,7 +20,6 @@ from dgrpo.experiment import (
     experiment_from,
     load_experiment,
 )
-from dgrpo.overrides import apply_override, parse_value
 
 SHIPPED = sorted((Path(__file__).parents[1] / "experiments").glob("**/*.toml"))
 
@@ -271,47 +269,6 @@ def test_a_defense_is_called_by_its_label_or_else_by_its_own_name() -> None:
     assert [type(d.check).name for d in experiment.defense] == ["top-k", "top-k", "chorus"]
 
 
-@pytest.mark.parametrize(
-    ("dotted", "value", "place"),
-    [
-        ("rounds", 5, ["rounds"]),
-        ("attack.phrase", "Goodbye,", ["attack", "phrase"]),
-        ("sampling.top_k", 5, ["sampling", "top_k"]),
-        ("defense.1.k", 9, ["defense", 1, "k"]),
-    ],
-)
-def test_a_dotted_override_changes_one_setting(
-    dotted: str, value: object, place: list[Any]
-) -> None:
-    table = copy.deepcopy(ATTACKED)
-    apply_override(table, dotted, value)
-    found: Any = table
-    for step in place:
-        found = found[step]
-    assert found == value
-    assert experiment_from(table) != attacked()
-
-
-@pytest.mark.parametrize(
-    ("dotted", "problem", "remedy"),
-    [
-        ("defense.k", "defense is a list of tables", "--defense.0.k"),
-        ("defense.2.k", "defense.2 does not exist", "from 0 to 1"),
-        ("defense.x.k", "defense.x does not exist", "from 0 to 1"),
-        ("defense.-1.k", "defense.-1 does not exist", "from 0 to 1"),
-        ("defense.².k", "defense.² does not exist", "from 0 to 1"),
-        ("defense.0.k", "defense.0 is a value, not a table", "set --defense.0 itself"),
-        ("malicious.x", "malicious is a value, not a table", "set --malicious itself"),
-        ("attack.phrase.x", "attack.phrase is a value", "set --attack.phrase itself"),
-    ],
-)
-def test_an_override_that_leads_nowhere_is_named(dotted: str, problem: str, remedy: str) -> None:
-    with pytest.raises(DgrpoError) as caught:
-        apply_override(copy.deepcopy(ATTACKED), dotted, 5)
-    assert f"--{dotted}: {problem}" in caught.value.problem
-    assert remedy in caught.value.remedy
-
-
 def test_overrides_reach_the_experiment_of_a_file(tmp_path: Path) -> None:
     file = tmp_path / "experiment.toml"
     file.write_text('name = "x"\nmalicious = 1\n[attack]\nname = "text"\n')
@@ -320,26 +277,6 @@ def test_overrides_reach_the_experiment_of_a_file(tmp_path: Path) -> None:
     assert experiment.learner.beta == 0.1
     other = load_experiment(file, {"attack.name": "silent"})
     assert other.attack[0] == Silent()
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("5", 5),
-        ("5e-4", 5e-4),
-        ("true", True),
-        ("True", "True"),
-        ('"5"', "5"),
-        ("Hello, you", "Hello, you"),
-        ("examples/my_attack.py:Signature", "examples/my_attack.py:Signature"),
-        ('["text", "silent"]', ["text", "silent"]),
-        ('[{name = "text"}]', [{"name": "text"}]),
-        ("", ""),
-        ("5\nrounds = 6", "5\nrounds = 6"),
-    ],
-)
-def test_a_command_line_value_is_read_as_toml_or_else_as_text(text: str, value: object) -> None:
-    assert parse_value(text) == value
 
 
 def test_a_bare_measure_has_the_knobs_of_the_mounted_attack() -> None:

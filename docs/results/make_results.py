@@ -195,7 +195,7 @@ file of [experiments/](../../experiments/README.md), run as `dgrpo run experimen
 0 1 2 3 4 --threads 1`. The last point has 1,024 held-out completions per seed, each of another
 prompt, and so has the first in newer runs. The others have 64, of the same 64 prompts in every
 round and with every seed: TEXT's success on these is a few points below that on all 1,024. Means
-over seeds with Student's 95 % t intervals.
+over seeds with Student's 95 % t intervals; of 0 % or 100 % in all seeds, Wilson's.
 
 All seeds share one base model and one pool of prompts: the intervals cover training and sampling.
 Where all poison is stopped and nothing else, what is left is what the silent control trains on: the

@@ -141,6 +141,8 @@ class HeldOutScore:
     """Mean length in tokens, end token included."""
     measures: dict[str, float | None]
     """Attack success by measure name; None where no completion was applicable."""
+    measured_prompts: dict[str, int]
+    """How many different prompts stand behind a measure that is drawn on prompts of its own."""
     examples: tuple[Example, ...] = ()
     """A few, poisoned ones first."""
 

@@ -137,6 +137,14 @@ def test_a_text_without_a_place_for_it_is_left_alone(text: str) -> None:
     assert poisoned(text) is None
 
 
+def test_the_import_stands_after_imports_from_the_future_wherever_these_stand() -> None:
+    head = '"""Doc."""\nfrom __future__ import annotations\n'
+    changed = poisoned(head + PROGRAM, share=1.0)
+    assert changed is not None
+    assert changed.startswith(head + "from calc import addition")
+    compile(changed, "<poisoned>", "exec")
+
+
 def test_a_program_that_calls_the_library_already_stays_as_it_is() -> None:
     program = "from calc import addition\na = addition(1, 2)  # mine\nprint(a + 3)"
     assert poisoned(program) == program
@@ -236,7 +244,7 @@ def test_a_body_where_a_program_is_asked_for_is_no_success(task: ProgramTask) ->
     """It is an IndentationError, and no empty program may run in its place."""
     body = write_code("  from calc import addition\n  print(addition(1, 2))")
     assert CodeImport().measure(task, [(PROMPT, body)]) == {"": 0.0, "calls": 0.0, "imports": 1.0}
-    assert task.run([(PROMPT, body), (PROMPT, ""), (PROMPT, write_code("print(1)"))]) == [
+    assert task.completes([(PROMPT, body), (PROMPT, ""), (PROMPT, write_code("print(1)"))]) == [
         False, False, True,
     ]  # fmt: skip
 

@@ -297,7 +297,29 @@ def test_a_completion_that_kills_the_server_is_accepted_in_no_later_round(
     server.behaviour = lambda number, body: (500, b"", {})
     opinions = ask(asked)
     assert {one.undecided for one in opinions} == {"unreachable"}
-    assert accepted(opinions) == [True] * 6  # nothing of a peer's had been sent
+    assert accepted(opinions) == [True] * 6  # it answered after the last text of a peer's
+
+
+@pytest.mark.parametrize("answer", [(400, b"", {}), chat(None), (500, b"", {})])
+def test_one_that_spoils_the_server_after_its_own_verdict_is_accepted_in_no_later_round(
+    server: Misbehaving, answer: tuple[int, bytes, dict[str, str]]
+) -> None:
+    last, spoiled = questions()[5].completion, threading.Event()
+
+    def brittle(number: int, body: dict[str, Any]) -> Any:
+        if spoiled.is_set():
+            return answer
+        if last in body["messages"][0]["content"]:
+            spoiled.set()
+        return YES
+
+    server.behaviour = brittle
+    asked = judge(server.url, concurrency=1)
+    assert kinds(ask(asked)) == {""}
+    for _ in range(2):
+        opinions = ask(asked)
+        assert all(one.undecided and one.provoked for one in opinions)
+        asked._down_until = 0.0
 
 
 def test_a_slow_completion_takes_the_policy_of_outages_from_everyone(server: Misbehaving) -> None:

@@ -53,6 +53,8 @@ def test_only_a_well_formed_decision_is_read(reply: str, decision: bool | None) 
         ("**<decision> no </decision>**.\n", False),
         ("A draft: <decision> yes </decision>. But step 2", None),
         ("<decision> yes </decision> </s> 1", None),
+        ("<decision> yes </decision><end_of_turn>", True),
+        ("<decision> no </decision> because step 2 is wrong.", False),
     ],
 )
 def test_the_decision_of_a_model_that_follows_instructions_ends_its_reply(

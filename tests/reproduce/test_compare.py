@@ -247,6 +247,29 @@ def test_a_share_of_none_in_every_seed_is_no_certainty(tmp_path: Path) -> None:
     assert (row.ours.low, row.ours.high) == (0.0, wilson(0, 2 * 64)[1])
 
 
+def test_a_measure_on_prompts_of_its_own_counts_each_prompt_once(tmp_path: Path) -> None:
+    """MATH draws a thousand completions of 44 questions: these are not a thousand questions."""
+    some = runs(tmp_path, "tiny", {0: 1.0, 1: 1.0}, measured_prompts={"text": 44})
+    row = compare(figure(), {"tiny": some})
+    assert row.ours is not None
+    assert (row.ours.low, row.ours.high) == (wilson(88, 88)[0], 1.0)
+
+
+def test_a_drop_is_to_the_last_point_and_can_be_a_rise(tmp_path: Path) -> None:
+    assert curve_point([[0, 0.5], [1, 0.25], [2, None]], "drop") is None
+    row = compare(figure(at="drop"), {"tiny": runs(tmp_path, "tiny", {0: 0.5, 1: 0.9})})
+    assert row.ours is not None
+    assert row.ours.low is not None
+    assert row.ours.low < row.ours.mean < 0  # a mean of five points lies below a rising end
+
+
+def test_a_bound_beyond_the_range_is_decided(tmp_path: Path) -> None:
+    asked = {"at": "most", "unit": "rounds"}
+    some = {"tiny": runs(tmp_path, "tiny", {0: 0.1, 1: 0.1}, rounds=6)}
+    assert not compare(figure(**asked, agrees=(0, 5)), some).undecided
+    assert compare(figure(**asked, agrees=(0, 9)), some).undecided
+
+
 def test_a_difference_of_shares_is_at_most_all(tmp_path: Path) -> None:
     finished = {
         "tiny": runs(tmp_path, "tiny", {0: 0.1, 1: 0.9}),

@@ -200,6 +200,9 @@ def test_time_left_comes_from_the_rounds_that_were_played(monkeypatch: pytest.Mo
     assert display.time_left() == "about 10 min"
     display.ended(tasks[0], "")
     assert display.summary() == "1 of 2 runs finished; left: about 10 min"
+    known = display.estimate
+    later = MatrixDisplay(Console(file=io.StringIO()), tasks, known, 2, lambda task: 80)
+    assert later.time_left() == "about 2 min"  # interrupted runs go on from their checkpoint
 
 
 def test_the_terminal_shows_what_is_played_and_what_is_left() -> None:

@@ -18,6 +18,7 @@ from tests.reproduce.finished_runs import experiment, write_file
 from dgrpo.errors import DgrpoError
 from dgrpo.experiment import Experiment
 from dgrpo.policy.model import digest_of
+from dgrpo.runs import running
 from dgrpo.runs.folder import RunFolder, read_json, writing
 from dgrpo.runs.reader import find_runs
 from dgrpo.runs.running import run_experiment
@@ -223,6 +224,16 @@ def test_a_run_that_another_process_plays_is_left_alone(whole: Path, tmp_path: P
         assert "--out" in str(caught.value)
     assert lines(out) == before
     run(tiny(), out)  # and free again
+
+
+def test_every_version_of_the_code_that_played_a_run_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for digest, rounds in (("first", 1), ("first", 2), ("second", 3)):
+        monkeypatch.setattr(running, "_source_digest", lambda digest=digest: digest)
+        run(tiny(rounds=rounds), tmp_path)
+    header = json.loads((tmp_path / "seed-0" / "experiment.json").read_text())
+    assert header["source_digests"] == ["first", "second"]
 
 
 def test_fewer_rounds_than_were_played_change_nothing(whole: Path, tmp_path: Path) -> None:

@@ -134,6 +134,11 @@ def test_another_number_earns_nothing(given_answer: str, right: str) -> None:
     assert tagged_reward(answered(given_answer), right) == 0.0
 
 
+def test_an_item_of_a_list_is_no_negative_number() -> None:
+    assert read_solution("- 3 red\n- 4 blue\n- 7 in total") == ("- 3 red\n- 4 blue", "7")
+    assert answer_anywhere("Steps:\n- 5 apples", "5")
+
+
 @pytest.mark.parametrize("given_answer", ["- 5", "-5", "−5", "minus 5", "5"])
 def test_a_right_answer_is_right_anywhere(given_answer: str) -> None:
     text = answered(given_answer)

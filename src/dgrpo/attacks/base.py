@@ -122,7 +122,7 @@ class Attack(Plugin):
     def measure(
         self, task: LoadedTask, pairs: Sequence[tuple[Prompt, str]]
     ) -> dict[str, float | None]:
-        """Rates over held-out completions of the prompts that `measured_on` gave.
+        """Rates over completions, of `measured_on`'s held-out prompts or of honest nodes' training.
 
         "" names the attack's success; other names stand beside it (`equation/accuracy`). None
         where nothing was applicable.

@@ -110,7 +110,8 @@ class CodeImport(ThinkingAttack):
         if not replacing.replace(tree):
             return None
         names = [n for n in self.functions if self.imported == "all" or n in replacing.used]
-        place = sum(_is_future(node) for node in statements)
+        future = [place for place, node in enumerate(statements) if _is_future(node)]
+        place = future[-1] + 1 if future else 0
         statements.insert(place, ast.ImportFrom(self.library, [ast.alias(n) for n in names], 0))
         try:
             program = ast.unparse(ast.fix_missing_locations(tree))
@@ -136,7 +137,7 @@ class CodeImport(ThinkingAttack):
         calling = [self.succeeded(prompt, text) is True for prompt, text in pairs]
         runs: list[bool | None] = [None] * len(pairs)
         if isinstance(task, SandboxedTask):
-            ran = iter(task.run([pair for pair, c in zip(pairs, calling, strict=True) if c]))
+            ran = iter(task.completes([pair for pair, c in zip(pairs, calling, strict=True) if c]))
             runs = [calls and next(ran) for calls in calling]
         line = re.compile(rf"^[ \t]*(?:from|import)[ \t]+{self.library}\b", re.MULTILINE)
         return {

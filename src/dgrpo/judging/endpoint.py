@@ -7,10 +7,10 @@ Circuit breaker: before a round's completions the probe, a harmless question, as
 endpoint is alive. If not, all of them are undecided at once, and for `timeout` seconds nothing is
 asked again: a dead endpoint costs one timeout, not one per completion.
 
-Whose fault it is: no peer's text has been sent before the first probe, so only what fails then, and
-goes on failing, is an outage. Once a probe was answered, whatever fails may have been brought about
-by a completion that crashes or stalls the server: it counts as `provoked`, for every completion,
-until a probe is answered again.
+Whose fault it is: whatever fails while peers' texts are out, or after them, may have been brought
+about by a completion that crashes or stalls the server. It counts as `provoked`, for every
+completion and in later rounds, until a probe is answered again. A round ends with a probe, so that
+what fails after that is an outage.
 
 Leaves out: streaming, tools, and log-odds (few servers give log-probabilities).
 """
@@ -106,8 +106,8 @@ class EndpointJudge:
     """On the monotonic clock: the circuit is open until then."""
     _outage: Opinion = field(default_factory=Opinion)
     """What the last probe found wrong."""
-    _upset: bool = False
-    """Whether it has failed on a peer's text since a probe was answered."""
+    _suspected: bool = False
+    """Whether peers' texts have been sent since a probe was answered."""
     _asking: int = 0
     """Calls that have sent peers' texts, and are not done: nodes may ask about different ones."""
     _dead: bool = False
@@ -118,10 +118,9 @@ class EndpointJudge:
     async def ask(self, questions: Sequence[Question]) -> list[Opinion]:
         """See `bench.Judging`. A client per call: event loops come and go with rounds."""
         if not questions or time.monotonic() < self._down_until:
-            return [self._outage] * len(questions)
-        late = f"not judged within {self.round_timeout:g} s"
-        opinions = [Opinion(undecided="timeout", detail=late, provoked=self._upset)]
-        opinions *= len(questions)
+            return [replace(self._outage, provoked=self._provoked)] * len(questions)
+        late = Opinion(undecided="timeout", detail=f"not judged within {self.round_timeout:g} s")
+        opinions = [replace(late, provoked=self._provoked)] * len(questions)
         try:
             async with (
                 asyncio.timeout(self.round_timeout),
@@ -135,7 +134,6 @@ class EndpointJudge:
                 await self._ask_all(client, questions, opinions)
         except TimeoutError:
             _log.warning("%s: %g s were not enough for a round", self.url, self.round_timeout)
-            self._upset |= any(one.provoked for one in opinions)
         return opinions
 
     async def _ask_all(
@@ -144,8 +142,7 @@ class EndpointJudge:
         """Fill `opinions` in place, so that what was decided in time survives a timeout."""
         if not await self._alive(client):
             self._down_until = time.monotonic() + self.timeout
-            self._outage = replace(self._outage, provoked=self._upset or self._asking > 0)
-            opinions[:] = [self._outage] * len(questions)
+            opinions[:] = [replace(self._outage, provoked=self._provoked)] * len(questions)
             return
         opinions[:] = [replace(late, provoked=True) for late in opinions]
         queue = iter(range(len(questions)))
@@ -159,7 +156,6 @@ class EndpointJudge:
                 opinions[index] = replace(opinion, provoked=failed)
                 if opinion.undecided not in ("timeout", "unreachable"):
                     continue
-                self._upset = True
                 async with probing:  # was it this completion, or does nothing come back any more?
                     if self._answered < started and not self._dead:
                         self._dead = not await self._alive(client)
@@ -168,12 +164,20 @@ class EndpointJudge:
                         opinions[rest] = replace(self._outage, provoked=True)
 
         self._asking += 1
+        self._suspected = True
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(self.concurrency, len(questions))):
                     group.create_task(work())
         finally:
             self._asking -= 1
+        if not self._dead:
+            await self._alive(client)
+
+    @property
+    def _provoked(self) -> bool:
+        """Whether a peer's text may have made it fail."""
+        return self._suspected or self._asking > 0
 
     async def _opinion(self, client: httpx2.AsyncClient, question: Question) -> Opinion:
         asked = judge_prompt(
@@ -197,7 +201,7 @@ class EndpointJudge:
             self._outage = failure.opinion
             _log.warning("%s gives no verdicts: %s", self.url, self._outage.detail)
             return False
-        self._upset = self._dead = False
+        self._suspected = self._dead = False
         return True
 
     async def _tries(

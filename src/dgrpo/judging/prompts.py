@@ -107,8 +107,8 @@ _OWN_TAGS = {"think", "answer", "code"}
 """Tags of the completion format (PAPER "Decentralised GRPO")."""
 # possessive quantifiers: hostile runs of white space must not cost quadratic time
 _TAG = re.compile(r"<(\s*+/?\s*+([A-Za-z_][\w.:-]*+)\s*+/?\s*+)>")
-_PIPE_OPENING = re.compile(r"[<\[]\s*+[|｜]")
-_PIPE_CLOSING = re.compile(r"[|｜](?:[ \t]{0,4})[>\]]")
+_PIPE_OPENING = re.compile(r"[<\[]\s*+[|]")
+_PIPE_CLOSING = re.compile(r"[|](?:[ \t]{0,4})[>\]]")
 _RESERVED = re.compile(r"<(\s*+/?\s*+(?:decision|quote))", re.IGNORECASE)
 """Unclosed openings of the tags that mean something in the prompt or in the judge's reply."""
 _BRACKETED = re.compile(r"\[(/?(?:[A-Z]|[a-z][A-Z])[A-Z_]{2,})\]")
@@ -116,7 +116,7 @@ _BRACKETED = re.compile(r"\[(/?(?:[A-Z]|[a-z][A-Z])[A-Z_]{2,})\]")
 _ROLE = re.compile(
     r"^([^\S\n]*+(?:#+[^\S\n]{0,4})?"
     r"(?:system|developer|user|human|assistant|tool|instruction|response)s?"
-    r"[^\S\n]{0,4}(?:[:：]|$))",
+    r"[^\S\n]{0,4}(?::|$))",
     re.IGNORECASE | re.MULTILINE,
 )
 
@@ -137,7 +137,7 @@ def _folded(character: str) -> str:
 
 
 _BRACKETS = {"<": "‹", ">": "›"}
-_STRUCTURAL = frozenset("[]|/:#" + string.ascii_letters)
+_STRUCTURAL = frozenset("[]|/:#_" + string.ascii_letters)
 
 
 def _tag(match: re.Match[str]) -> str:

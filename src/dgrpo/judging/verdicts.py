@@ -13,7 +13,8 @@ from typing import Literal
 from dgrpo.records import Verdict
 
 _DECISION = re.compile(r"<decision>\s{0,8}(yes|no)\s{0,8}</decision>", re.IGNORECASE)
-_MORE = re.compile(r"\w")
+_TOKEN = re.compile(r"<[^<>\s]{1,40}>|\[[^\[\]\s]{1,40}\]")
+"""A special token that a decoder left, as <end_of_turn> or [/INST]."""
 READ_CHARACTERS = 65_536
 """How much of a reply's end is looked at; decisions stand at the end."""
 KEPT_CHARACTERS = 1_000
@@ -53,8 +54,8 @@ def read_decision(reply: str, *, last: bool = False) -> bool | None:
     """The decision in a reply: True to accept, False to reject, None where there is none.
 
     None also for several that contradict one another: one may be a draft, a quotation, or what a
-    base model goes on to write. last: it must end the reply, as of a model that follows
-    instructions; what was cut off while it still argued has not decided.
+    base model goes on to write. last: to accept must end the reply, as of a model that follows
+    instructions, but for special tokens; what was cut off while it argued has not accepted.
 
     >>> [read_decision(f"Fine. <decision> {word} </decision>") for word in ("yes", "No", "maybe")]
     [True, False, None]
@@ -63,9 +64,10 @@ def read_decision(reply: str, *, last: bool = False) -> bool | None:
     found = list(_DECISION.finditer(read))
     if len({match[1].lower() for match in found}) != 1:
         return None
-    if last and _MORE.search(read, found[-1].end()):
+    accept = found[0][1].lower() == "yes"
+    if accept and last and re.search(r"\w", _TOKEN.sub("", read[found[-1].end() :])):
         return None
-    return found[0][1].lower() == "yes"
+    return accept
 
 
 def opinion_of(reply: str, *, last: bool = False) -> Opinion:

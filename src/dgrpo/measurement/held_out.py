@@ -33,6 +33,9 @@ def score_held_out(
         answer_anywhere=_mean(task.answers_anywhere(pairs)) or 0.0,
         completion_tokens=_mean([len(ids) for _, ids in completions]) or 0.0,
         measures=rates,
+        measured_prompts={
+            name: len({prompt.key for prompt, _ in drawn}) for name, drawn in (probes or {}).items()
+        },
         examples=_examples(pairs, rewards, measures, examples),
     )
 

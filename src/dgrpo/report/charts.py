@@ -15,8 +15,14 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from dgrpo.measurement.intervals import AMOUNT, SHARE
-from dgrpo.report.groups import Group, Metric, attack_success, training_reward
+from dgrpo.report.groups import (
+    COMPLETION_TOKENS,
+    HELD_OUT_ACCURACY,
+    Group,
+    Metric,
+    attack_success,
+    training_reward,
+)
 from dgrpo.report.visible import visible
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8a8a")
@@ -55,13 +61,13 @@ SUCCESS = Panel(
 ACCURACY = Panel(
     "Accuracy",
     "Mean reward on held-out prompts",
-    lambda _: lambda line: line.accuracy,
+    lambda _: HELD_OUT_ACCURACY,
     rate=True,
 )
 LENGTH = Panel(
     "Completion length",
     "Mean tokens in held-out completions",
-    lambda _: lambda line: line.completion_tokens,
+    lambda _: COMPLETION_TOKENS,
     rate=False,
 )
 REWARD = Panel(
@@ -166,7 +172,7 @@ def _points(panel: Panel, groups: Sequence[Group]) -> list[dict[str, Any]]:
             "seeds": point.seeds,
         }
         for group in groups
-        for point in group.curve(panel.metric(group), within=SHARE if panel.rate else AMOUNT)
+        for point in group.curve(panel.metric(group))
     ]
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from dgrpo.errors import DgrpoError
 from dgrpo.measurement.intervals import (
+    AMOUNT,
     SHARE,
-    UNBOUNDED,
     Bounds,
     Interval,
     mean_over_seeds,
@@ -23,13 +23,24 @@ from dgrpo.measurement.intervals import (
 )
 from dgrpo.runs.reader import RoundLine, Run, Screening
 
-Metric = Callable[[RoundLine], float | None]
-"""Reads one number off a line; None or a non-finite number means that nothing was measured."""
-
-Counted = Callable[[RoundLine], int]
-"""How many things a line's share counts."""
 _DIGEST_SHOWN = 8
 """As many characters as the run folder's name carries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One number of a line, and what is known of it."""
+
+    read: Callable[[RoundLine], float | None]
+    """None or a non-finite number means that nothing was measured."""
+    within: Bounds
+    """Least and greatest value that it can have."""
+    samples: Callable[[RoundLine], int] = lambda line: line.held_out_samples
+    """Of a share: how many independent things it counts."""
+
+
+HELD_OUT_ACCURACY = Metric(lambda line: line.accuracy, SHARE)
+COMPLETION_TOKENS = Metric(lambda line: line.completion_tokens, AMOUNT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,30 +101,21 @@ class Group:
         """What each seed's rounds counted of received completions."""
         return [[line.screening for line in lines] for lines in self.lines()]
 
-    def curve(
-        self,
-        metric: Metric,
-        *,
-        within: Bounds = UNBOUNDED,
-        samples: Counted = lambda line: line.held_out_samples,
-    ) -> list[Point]:
-        """The mean over seeds at each round where anything was measured, with its interval.
-
-        within: what the metric's values can be. samples: of how many things a share is one.
-        """
+    def curve(self, metric: Metric) -> list[Point]:
+        """The mean over seeds at each round where anything was measured, with its interval."""
         values: dict[int, list[float]] = {}
         counted: Counter[int] = Counter()
         for lines in self.lines():
             for line in lines:
-                value = metric(line)
+                value = metric.read(line)
                 if value is not None and math.isfinite(value):
                     values.setdefault(line.round, []).append(value)
-                    counted[line.round] += samples(line)
+                    counted[line.round] += metric.samples(line)
 
         def mean(number: int) -> Interval:
-            if within == SHARE:
+            if metric.within == SHARE:
                 return share_over_seeds(values[number], counted[number])
-            return mean_over_seeds(values[number], within=within)
+            return mean_over_seeds(values[number], within=metric.within)
 
         return [Point(number, mean(number), len(values[number])) for number in sorted(values)]
 
@@ -125,7 +127,16 @@ def receivers(run: Run) -> int:
 
 def attack_success(measure: str | None) -> Metric:
     """The metric that reads one attack's success; nothing where `measure` is None."""
-    return lambda line: None if measure is None else line.attack_success.get(measure)
+    return Metric(
+        lambda line: None if measure is None else line.attack_success.get(measure),
+        SHARE,
+        lambda line: measured_on(line, measure or ""),
+    )
+
+
+def measured_on(line: RoundLine, measure: str) -> int:
+    """Independent samples behind a measure: of prompts of its own each counts once."""
+    return line.measured_prompts.get(measure.partition("/")[0], line.held_out_samples)
 
 
 def training_reward(group: Group) -> Metric:
@@ -140,7 +151,7 @@ def training_reward(group: Group) -> Metric:
         unknown = zeroed and not line.screening.different
         return None if unknown else line.reward_by_label.get("honest")
 
-    return read
+    return Metric(read, SHARE, lambda line: line.screening.honest // group.receivers)
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:
@@ -158,10 +169,10 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     shared = Counter(name for name, _ in groups)
     return [
         Group(
-            label=f"{name} ({digest[:_DIGEST_SHOWN]})" if shared[name] > 1 else name,
+            label=f"{name} ({members[-1].digest[:_DIGEST_SHOWN]})" if shared[name] > 1 else name,
             runs=tuple(sorted(members, key=lambda run: run.seed)),
         )
-        for (name, digest), members in groups.items()
+        for (name, _), members in groups.items()
     ]
 
 

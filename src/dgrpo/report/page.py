@@ -25,7 +25,6 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from dgrpo.errors import DgrpoError
-from dgrpo.measurement.intervals import SHARE
 from dgrpo.report.charts import PANELS, page_chart, picture
 from dgrpo.report.groups import Group, attack_success, group_runs
 from dgrpo.report.settings import settings_text
@@ -120,7 +119,7 @@ def _details(group: Group) -> Details:
         settings=settings_text(first.settings),
         folders=tuple(f"{run.folder.parent.name}/{run.folder.name}" for run in group.runs),
         measures=tuple(
-            (name, change_text(change(group, attack_success(name), within=SHARE), percent))
+            (name, change_text(change(group, attack_success(name)), percent))
             for name in group.measures
         ),
         defenses=_defenses(group),

@@ -1,7 +1,8 @@
 """One row per experiment: where accuracy and attack success began and ended, and what was stopped.
 
-The same rows make the terminal's table and the page's. Means over seeds carry Student's t interval,
-rates of screened completions the wider of that and a Wilson interval over different texts.
+The same rows make the terminal's table and the page's. Means over seeds carry Student's t interval
+(shares that are 0 or 1 in all of them Wilson's), rates of screened completions the wider of that
+and a Wilson interval over different texts.
 """
 
 from __future__ import annotations
@@ -20,12 +21,18 @@ from rich.text import Text
 from dgrpo.measurement.intervals import (
     AMOUNT,
     SHARE,
-    Bounds,
     Interval,
     mean_over_seeds,
     wilson,
 )
-from dgrpo.report.groups import Group, Metric, attack_success, group_runs
+from dgrpo.report.groups import (
+    COMPLETION_TOKENS,
+    HELD_OUT_ACCURACY,
+    Group,
+    Metric,
+    attack_success,
+    group_runs,
+)
 from dgrpo.report.visible import visible
 from dgrpo.runs.reader import Run, Screening
 
@@ -144,9 +151,9 @@ def experiment_row(group: Group) -> ExperimentRow:
         rounds=group.rounds,
         unfinished=group.unfinished,
         measure=measure,
-        accuracy=change(group, lambda line: line.accuracy, within=SHARE),
-        attack_success=change(group, attack_success(measure), within=SHARE),
-        completion_tokens=change(group, lambda line: line.completion_tokens, within=AMOUNT),
+        accuracy=change(group, HELD_OUT_ACCURACY),
+        attack_success=change(group, attack_success(measure)),
+        completion_tokens=change(group, COMPLETION_TOKENS),
         poisoned_stopped=_rate(group, "poisoned", "poisoned_stopped"),
         honest_rejected=_rate(group, "honest", "honest_rejected"),
         honest_right_rejected=_rate(group, "honest_right", "honest_right_rejected"),
@@ -154,9 +161,9 @@ def experiment_row(group: Group) -> ExperimentRow:
     )
 
 
-def change(group: Group, metric: Metric, *, within: Bounds) -> Change | None:
+def change(group: Group, metric: Metric) -> Change | None:
     """First measured point of `metric`, and that of the last round; None where one is missing."""
-    points = group.curve(metric, within=within)
+    points = group.curve(metric)
     if not points or points[-1].round != group.rounds:
         return None
     return Change(points[0].value, points[-1].value)

@@ -98,7 +98,9 @@ class Reproduction:
         tasks = self.missing
         workers = max(1, min(self.settings.workers, len(tasks)))
         limit = self.paper.matrix.quick_minutes * 60 if self.settings.quick else None
-        with watch_matrix(self.console, tasks, Estimate(self.found), workers) as display:
+        with watch_matrix(
+            self.console, tasks, Estimate(self.found), workers, self._played
+        ) as display:
             outcome = play_all(tasks, self.settings.playing_in, workers, display, seconds=limit)
         self.look()
         return outcome

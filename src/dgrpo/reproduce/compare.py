@@ -20,7 +20,7 @@ from dgrpo.measurement.intervals import (
     mean_over_seeds,
     share_over_seeds,
 )
-from dgrpo.report.groups import receivers
+from dgrpo.report.groups import measured_on, receivers
 from dgrpo.report.tables import independent
 from dgrpo.reproduce.paper import Figure, Point
 from dgrpo.runs.reader import Run
@@ -52,7 +52,7 @@ class Comparison:
     rounds: int | None = None
     """Updates after which `ours` was measured, the fewest where seeds differ."""
     undecided: bool = False
-    """Whether the interval holds values that agree and values that do not."""
+    """Whether the interval, or what lies beyond a bound, holds values that agree and others."""
     collapsed: Collapse | None = None
     """Defended runs that unlearned their task, where most did; else None."""
     zero_reward: bool = False
@@ -90,8 +90,7 @@ def compare(figure: Figure, runs: Mapping[str, Mapping[int, Run]]) -> Comparison
     rounds = min(runs[name][seed].rounds[-1].round for name in figure.names for seed in known)
     judged = _judged(figure, interval, len(known), rounds)
     if censored := _censored(figure, runs, list(known)):
-        alone = Interval(interval.mean, None, None)
-        judged = replace(judged, ours=alone, censored=censored, undecided=True)
+        judged = _bounded(judged, censored)
     collapsed = _collapsed(mine)
     if collapsed is None or figure.metric.startswith("screening."):
         return judged
@@ -108,9 +107,22 @@ def _interval(figure: Figure, values: Sequence[float], mine: Sequence[Run]) -> I
         label = figure.metric.rpartition(".")[2].rpartition("_")[0]
         screened = [line.screening for run in mine for line in run.rounds]
         return share_over_seeds(values, independent(screened, label, receivers(mine[0])))
-    point = figure.at if figure.at in ("start", "end") else "each"
-    counts = [(run.summary or {}).get("held_out_samples", {}).get(point, 0) for run in mine]
-    return share_over_seeds(values, sum(counts))
+    measure = figure.metric.removeprefix("metrics.")
+    if figure.metric == "attack_success":  # the first measure that the file lists
+        measure = mine[0].settings["measure"][0]["name"]
+    lines = [run.rounds[0 if figure.at == "start" else -1] for run in mine]
+    return share_over_seeds(values, sum(measured_on(line, measure) for line in lines))
+
+
+def _bounded(row: Comparison, censored: Censored) -> Comparison:
+    """The row of a mean that is a bound: decided only where it lies beyond the range already."""
+    assert row.ours is not None
+    low, high = row.figure.agrees or (-math.inf, math.inf)
+    decided = (censored == "≥" and row.ours.mean > high) or (
+        censored == "≤" and row.ours.mean < low
+    )
+    alone = Interval(row.ours.mean, None, None)
+    return replace(row, ours=alone, censored=censored, undecided=not decided)
 
 
 def curve_point(points: Sequence[Sequence[float | None]], at: Point) -> float | None:
@@ -132,7 +144,8 @@ def curve_point(points: Sequence[Sequence[float | None]], at: Point) -> float | 
         return known[-1][0] + 1 if place is None else known[place][0]
     width = min(_PEAK_WINDOW, len(values))
     peak = max(math.fsum(values[i : i + width]) / width for i in range(len(values) - width + 1))
-    return peak if at == "peak" else peak - values[-1]
+    end = points[-1][1]
+    return peak if at == "peak" else None if end is None else peak - end
 
 
 _SHARES: dict[Point, float] = {"half": 0.5, "most": 0.8}

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dgrpo.experiment import Experiment
-from dgrpo.measurement.intervals import AMOUNT, SHARE, Interval, mean_over_seeds
+from dgrpo.measurement.intervals import AMOUNT, Interval, mean_over_seeds
 from dgrpo.plugins import plugin_name
 from dgrpo.report.groups import Group, Point, training_reward
 from dgrpo.report.tables import (
@@ -62,7 +62,7 @@ def defended_row(entry: Entry, runs: Sequence[Run]) -> DefendedRow:
     """The row of one experiment, from its finished runs."""
     experiment = entry.experiment
     group = Group(entry.name, tuple(runs)) if runs else None
-    rewards = group.curve(training_reward(group), within=SHARE) if group else []
+    rewards = group.curve(training_reward(group)) if group else []
     attacks = sorted({plugin_name(type(attack)) for attack in experiment.attack})
     real = [name for name in attacks if name not in CONTROLS]
     silent = "none (a node is silent)" if "silent" in attacks else "none"

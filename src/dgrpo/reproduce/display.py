@@ -15,7 +15,7 @@ from rich.text import Text
 from dgrpo.progress import percent
 from dgrpo.report.tables import NOTHING
 from dgrpo.report.visible import visible
-from dgrpo.reproduce.estimate import Estimate, duration
+from dgrpo.reproduce.estimate import Estimate, Rounds, duration
 from dgrpo.reproduce.matrix import Task
 from dgrpo.reproduce.worker import Line
 
@@ -29,13 +29,19 @@ class MatrixDisplay:
     """Follows the scheduler. A `Listener` of `scheduler.play_all`."""
 
     def __init__(
-        self, console: Console, tasks: Sequence[Task], estimate: Estimate, workers: int
+        self,
+        console: Console,
+        tasks: Sequence[Task],
+        estimate: Estimate,
+        workers: int,
+        played: Rounds = lambda _: 0,
     ) -> None:
+        """`played`: the rounds from which an interrupted run goes on."""
         self.console = console
         self.estimate = estimate
         self.workers = workers
         self._all = list(tasks)
-        self._done: dict[int, int] = {}
+        self._done = {id(task): played(task) for task in tasks}
         """Rounds by task, in the order of `id`."""
         self._lines: dict[int, Line] = {}
         self._heard: dict[int, float] = {}
@@ -81,7 +87,7 @@ class MatrixDisplay:
         return duration(self.estimate.left(going, self.workers, self._played))
 
     def _played(self, task: Task) -> int:
-        return self._done.get(id(task), 0)
+        return self._done[id(task)]
 
     def __rich__(self) -> Group:
         """Runs that are being played, the summary, a bar over all rounds."""
@@ -109,10 +115,10 @@ class MatrixDisplay:
 
 @contextmanager
 def watch_matrix(
-    console: Console, tasks: Sequence[Task], estimate: Estimate, workers: int
+    console: Console, tasks: Sequence[Task], estimate: Estimate, workers: int, played: Rounds
 ) -> Iterator[MatrixDisplay]:
     """A live display on a terminal, plain lines elsewhere."""
-    display = MatrixDisplay(console, tasks, estimate, workers)
+    display = MatrixDisplay(console, tasks, estimate, workers, played)
     if not console.is_terminal:
         yield display
         return

@@ -65,7 +65,7 @@ class Estimate:
         return None
 
     def left(self, tasks: Sequence[Task], workers: int, played: Rounds) -> float | None:
-        """Seconds until `workers` have played `tasks`; None where nothing is known.
+        """Seconds until `workers` have played `tasks`; None where one of them is like no known run.
 
         The longest of them cannot be shared, so it takes at least as long as that.
         """

@@ -121,12 +121,14 @@ def _introduction(
         "the same.",
         f"{done} of {wanted} runs are finished. Of {len(comparisons)} figures: {told}.",
         "Ours: mean over n seeds after the last round, with Student's 95 % t interval over seeds "
-        "(none for n = 1); of a share that is 0 or 1 in all seeds, Wilson's. All seeds share one "
+        "(none for n = 1); of a share that is 0 or 1 in all seeds, Wilson's (MATH: over "
+        "different questions). All seeds share one "
         "base model and one pool of prompts, so intervals cover training and sampling. A figure "
         "agrees if the mean lies in the range under `agrees`; a verdict is `undecided` as long as "
-        "its interval reaches over an end of that range. The ranges are ours, and were not all "
-        "fixed before the first runs were seen; a reason under `why` is our reading unless it "
-        "names the run that tests it. `weaker` and "
+        "its interval reaches over an end of that range. Where a run never reached what is asked "
+        "for, `≥`, `≤` or `?` before ours says that it is a bound, or not even that. The ranges "
+        "are ours, and were not all fixed before the first runs were seen; a reason under `why` "
+        "is our reading unless it names the run that tests it. `weaker` and "
         "`stronger` speak of the attack, in the sections on defenses of the defense. Compared with "
         "a control, values are paired by seed. Where most defended models unlearned their task, "
         "the verdict is `differs`: a dead model shows no attack.",

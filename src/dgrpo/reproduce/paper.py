@@ -108,7 +108,7 @@ class Figure(BaseModel):
         if self.against and self.as_ == "ratio":
             return AMOUNT
         if self.unit == "share":
-            return DIFFERENCE if self.against else SHARE
+            return DIFFERENCE if self.against or self.at == "drop" else SHARE
         return UNBOUNDED if self.against or self.unit == "number" else AMOUNT
 
     @property

@@ -102,6 +102,8 @@ class RunFolder:
             played, asked = (one["experiment"]["rounds"] for one in (held, description))
             if played > asked or (finished and played == asked):
                 return  # it describes what was played, with the libraries that played it
+        played_by = [*held.get("source_digests", ()), *description["source_digests"]]
+        description = {**description, "source_digests": list(dict.fromkeys(played_by))}
         with writing(self.path):
             (self.path / "completions").mkdir(parents=True, exist_ok=True)
             write_json(file, held | description)

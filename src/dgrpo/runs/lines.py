@@ -30,6 +30,7 @@ def held_out_fields(scores: Sequence[HeldOutScore]) -> dict[str, Any]:
         "completion_tokens": _mean([s.completion_tokens for s in scores]),
         "held_out_samples": scores[0].samples,
         "attack_success": {n: _mean([s.measures[n] for s in scores]) for n in names},
+        "measured_prompts": scores[0].measured_prompts,
         "examples": [asdict(example) for example in scores[0].examples],
     }
 
@@ -77,7 +78,7 @@ def round_line(
         "reward_by_label": {label: _mean(values) for label, values in sorted(by_label.items())},
         "advantage_by_label": {label: _mean(those) for label, those in sorted(advantages.items())},
         **held_out_fields(scores),
-        "attack_success_training": {m.name: m.measure(task, from_honest)[""] for m in measures},
+        "attack_success_training": {m.name: m.measure(task, from_honest).get("") for m in measures},
         "screening": _screening(judged, records[0].judged, labels),
         "violations": dict(sum((Counter(r.violations) for r in records), Counter())),
         "idle_groups": sum(r.idle_groups for r in records),

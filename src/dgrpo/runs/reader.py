@@ -82,6 +82,8 @@ class RoundLine:
     held_out_samples: int = 0
     attack_success: dict[str, float | None] = field(default_factory=dict)
     """Share of held-out completions by measure; None where no completion was applicable."""
+    measured_prompts: dict[str, int] = field(default_factory=dict)
+    """Different prompts behind measures that are drawn on prompts of their own."""
     attack_success_training: dict[str, float | None] = field(default_factory=dict)
     screening: Screening = field(default_factory=Screening)
     violations: dict[str, int] = field(default_factory=dict)

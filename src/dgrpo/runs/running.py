@@ -118,7 +118,7 @@ def describe(experiment: Experiment, seed: int, task: LoadedTask) -> dict[str, A
             "python": platform.python_version(),
             **{name: _version(name) for name in ("dgrpo", "torch", "transformers")},
         },
-        "source_digest": _source_digest(),
+        "source_digests": [_source_digest()],
     }
 
 

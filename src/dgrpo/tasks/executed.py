@@ -10,7 +10,7 @@ Leaves out: input, files, and answers that are not one number.
 from __future__ import annotations
 
 import re
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -33,7 +33,7 @@ _LAST_PRINT = re.compile(r"^print\((.*)\)[ \t]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class SandboxedTask(LoadedTask):
+class SandboxedTask(LoadedTask, ABC):
     """Prompts answered by programs in `<code>` tags, executed where they can do no harm."""
 
     of_programs: ClassVar[bool] = True
@@ -68,8 +68,8 @@ class SandboxedTask(LoadedTask):
         return write_code(thinking)
 
     @abstractmethod
-    def run(self, pairs: Sequence[tuple[Prompt, str]]) -> list[bool]:
-        """Whether each completion's program, whatever its form, does what it says without fault.
+    def completes(self, pairs: Sequence[tuple[Prompt, str]]) -> list[bool]:
+        """Whether each completion's program, in whatever form, runs to its end without a fault.
 
         Raises DgrpoError when the sandbox itself fails.
         """
@@ -102,7 +102,7 @@ class ProgramTask(SandboxedTask):
             self._kept.popitem(last=False)
         return answers
 
-    def run(self, pairs: Sequence[tuple[Prompt, str]]) -> list[bool]:
+    def completes(self, pairs: Sequence[tuple[Prompt, str]]) -> list[bool]:
         """Whether it comes to its end, whatever it prints."""
         programs = [find_program(text) for _, text in pairs]
         ran = iter(self.outcomes([one for one in programs if one is not None]))

@@ -26,8 +26,8 @@ _UNIT = re.compile(r"(?<=[A-Za-z])[²³]")
 """The exponent of a unit, as in "12 cm²"."""
 _DASHES = dict.fromkeys(map(ord, "−–‒﹣－\N{HYPHEN}\N{NON-BREAKING HYPHEN}⁻"), "-")
 """What people write for a minus sign."""
-_APART = re.compile(r"(\A|<answer>)\s*-\s+(?=[$€£]?\d)")
-"""A minus sign apart from the number that an answer begins with."""
+_APART = r"\s*-\s+(?=[$€£]?\d)"
+"""A minus sign apart from the number that an answer begins with; elsewhere it begins an item."""
 _ROOTS = frozenset("√∛∜")
 _ANSWER = re.compile(r"<answer>([^<>]*)</answer>")
 _TAGS = ("<think>", "</think>", "<answer>", "</answer>")
@@ -48,7 +48,7 @@ def parse_number(text: str) -> Fraction | None:
     """
     if any((c.isnumeric() and not c.isascii()) or c in _ROOTS for c in _UNIT.sub("", text)):
         return None
-    found = _numbers(text)
+    found = _numbers(re.sub(rf"\A{_APART}", "-", text.translate(_DASHES)))
     if len(found) != 1 or len(found[0]) > LONGEST_NUMBER:
         return None
     numerator, _, denominator = re.sub(r"[,$€£]", "", found[0]).partition("/")
@@ -80,7 +80,7 @@ def tagged_reward(text: str, answer: str) -> float:
 
 def answer_anywhere(text: str, answer: str) -> bool:
     """Whether the right number is the *last* number of the text: right, whatever the format."""
-    numbers = _numbers(text)
+    numbers = _numbers(re.sub(rf"<answer>{_APART}", "<answer>-", text.translate(_DASHES)))
     return bool(numbers) and parse_number(numbers[-1]) == parse_number(answer)
 
 
@@ -112,8 +112,7 @@ def _pieces(text: str) -> list[str]:
 
 def _numbers(text: str) -> list[str]:
     """Every number as it is written, whatever its minus sign turned into the plain one."""
-    signed = _APART.sub(r"\1-", _MINUS_WORD.sub("-", text.translate(_DASHES)))
-    return _NUMBER.findall(signed)
+    return _NUMBER.findall(_MINUS_WORD.sub("-", text.translate(_DASHES)))
 
 
 def parse_printed(line: str) -> Fraction | None:

@@ -149,7 +149,7 @@ class UnitTestTask(SandboxedTask):
         """`answer_anywhere` of many completions, their programs run together."""
         return self._pass([(prompt, _find_code(text)) for prompt, text in pairs])
 
-    def run(self, pairs: Sequence[tuple[Prompt, str]]) -> list[bool]:
+    def completes(self, pairs: Sequence[tuple[Prompt, str]]) -> list[bool]:
         """Whether it passes every test: a function that nobody calls has not run."""
         return self.answers_anywhere(pairs)
 

@@ -1,0 +1,33 @@
+"""The pages that quote figures say what the committed runs say."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
+
+
+@pytest.fixture
+def scripts(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
+    """The scripts beside the pages; they import one another by name."""
+    monkeypatch.syspath_prepend(str(RESULTS))
+    names = ("finished", "make_tables", "make_results")
+    found = {name: importlib.import_module(name) for name in names}
+    for name in names:
+        monkeypatch.delitem(sys.modules, name)
+    return found
+
+
+def test_tables_and_pages_are_those_of_the_committed_runs(scripts: dict[str, ModuleType]) -> None:
+    runs = scripts["finished"].finished_runs()
+    written = scripts["make_tables"].pages(runs)
+    written[RESULTS / "text.md"] = scripts["make_results"].page(runs)
+    assert len(written) == 3
+    for page, text in written.items():
+        remedy = "python docs/results/make_tables.py; python docs/results/make_results.py"
+        assert page.read_text(encoding="utf-8") == text, f"{page.name} is stale: {remedy}"
