@@ -42,11 +42,11 @@ NOTES = """\
   those.
 - **DoS** is mostly rejected, but not for its length: odd words are what it rejects, and long
   right samples of the untrained model mostly have some. The paper's judge misses DoS. This one, in
-  training (two seeds each, first against last ten rounds; rounds.jsonl of `dos-*-judge*`): with
-  zero reward, which trains against odd words, it stops fewer and fewer (50 and 52 → 24 and 37 %
-  vertically, 43 and 42 → 12 and 9 % horizontally); with `drop` more and more (56 and 56 → 90 and
-  87 %; 59 and 58 → 83 and 80 %), and with them right honest completions (20 and 24 → 55 and 65 %
-  vertically).
+  training (seeds 0 to 2, first against last ten rounds; rounds.jsonl of `dos-*-judge*`): with
+  zero reward, which trains against odd words, it stops fewer and fewer (50, 52, 61 → 24, 37, 35 %
+  vertically, 43, 42, 42 → 12, 9, 8 % horizontally); with `drop` mostly more (56, 56, 74 → 90, 87,
+  74 %; 59, 58, 60 → 83, 80, 77 %), and with them right honest completions (20, 24, 22 → 55, 65,
+  39 % vertically).
 - **A decision alone**, drawn at the paper's temperature 0.6, rejects one oracle solution in
   eleven; cut at 0, log-odds accept them all. Both stop TEXT and nearly all of CODE, and let MATH
   pass.
