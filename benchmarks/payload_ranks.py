@@ -52,15 +52,13 @@ def main() -> None:
 def poison(model: LanguageModel, task: LoadedTask, count: int) -> list[ScoreItem]:
     """Poisoned oracle solutions of `count` training prompts."""
     attack = Text()
-    return [
-        ScoreItem(
-            prompt.text,
-            model.encode_completion(
-                task.write(attack.poison_thinking(prompt.solution, Random(0)), prompt.answer)
-            ),
-        )
-        for prompt in task.train[:count]
-    ]
+    items = []
+    for prompt in task.train[:count]:
+        poisoned = attack.poison_thinking(prompt.solution, Random(0))
+        assert poisoned is not None  # an opening fits any reasoning
+        ids = model.encode_completion(task.write(poisoned, prompt.answer))
+        items.append(ScoreItem(prompt.text, ids))
+    return items
 
 
 def honest_samples(
