@@ -113,7 +113,7 @@ def oracle(task: LoadedTask, prompts: Sequence[Prompt]) -> Pairs:
 def poisoned(
     attack: Attack, task: LoadedTask, prompts: Sequence[Prompt], model: LanguageModel
 ) -> Pairs:
-    """What `attack` sends for each prompt; less where it finds nothing to poison."""
+    """The poison that `attack` sends for each prompt; less where it finds nothing to poison."""
     sampling = Sampling()
 
     async def draw(asked: Sequence[Prompt], count: int) -> dict[str, list[Completion]]:
@@ -139,7 +139,9 @@ def poisoned(
     )
     sent = asyncio.run(attack.poison([], turn))
     by_key = {prompt.key: prompt for prompt in prompts}
-    return [(by_key[s.completion.prompt_key], s.completion.text) for s in sent]
+    return [
+        (by_key[s.completion.prompt_key], s.completion.text) for s in sent if s.label == "poisoned"
+    ]
 
 
 def right_samples(
