@@ -10,18 +10,11 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from finished import Runs, finished_runs
+from finished import Runs, counts, finished_runs
 
-from dgrpo.measurement.intervals import (
-    AMOUNT,
-    DIFFERENCE,
-    Interval,
-    mean_over_seeds,
-    paired_difference,
-    share_over_seeds,
-)
-from dgrpo.report.groups import receivers
-from dgrpo.report.tables import Rate, independent
+from dgrpo.measurement.intervals import DIFFERENCE, Interval, paired_difference
+from dgrpo.report.groups import Group
+from dgrpo.report.tables import Rate, experiment_row
 from dgrpo.reproduce.compare import reached
 from dgrpo.runs.reader import Run
 
@@ -56,10 +49,14 @@ def endings(by_name: dict[str, list[Run]]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for name, runs in by_name.items():
+        row = experiment_row(Group(name, tuple(runs)))
+        assert row.accuracy is not None
+        assert row.attack_success is not None
+        assert row.completion_tokens is not None
         lines.append(
             f"| {name} | {len(runs)} | {last(runs[0])['rounds']} | "
-            f"{percent(mean(runs, 'accuracy', 'start'))} → {percent(mean(runs, 'accuracy'))} | "
-            f"{percent(mean(runs, 'attack_success'))} | {plain(mean(runs, 'completion_tokens'))} |"
+            f"{percent(row.accuracy.start)} → {percent(row.accuracy.end)} | "
+            f"{percent(row.attack_success.end)} | {plain(row.completion_tokens.end)} |"
         )
     return "\n".join(lines)
 
@@ -131,16 +128,12 @@ FATES = (
 
 def fate(runs: Sequence[Run], what: str, stopped: str) -> str:
     """A count over all rounds and seeds, divided by the honest receivers, with its interval."""
-    each = receivers(runs[0])
-    by_seed = [[line.screening for line in run.rounds] for run in runs]
-    rate = Rate.of(by_seed, what, each, attrgetter(stopped))
+    group = Group("", tuple(runs))
+    rate = Rate.of(group.screened(), what, group.receivers, attrgetter(stopped))
     if rate is None:
         return "–"
-    count, total = (round(n / each) for n in (rate.successes, rate.trials))
-    texts = independent([one for lines in by_seed for one in lines], what, each)
-    different = f", {texts:,} different" if what == "poisoned" else ""
-    interval = f"{100 * rate.low:.2f} to {100 * rate.high:.2f} %"
-    return f"{count:,} of {total:,}{different} ({interval})"
+    different = f", {rate.texts:,} different" if what == "poisoned" else ""
+    return f"{counts(rate, group)}{different} ({100 * rate.low:.2f} to {100 * rate.high:.2f} %)"
 
 
 def round_reached(run: Run, share: float) -> int | None:
@@ -155,19 +148,9 @@ def last(run: Run) -> dict[str, Any]:
     return run.summary
 
 
-def end(run: Run, field: str, which: str = "end") -> float:
-    """A figure of the summary."""
-    return float(last(run)[field][which])
-
-
-def mean(runs: Sequence[Run], field: str, which: str = "end") -> Interval:
-    """Mean over seeds with Student's t interval."""
-    values = [end(run, field, which) for run in runs]
-    if field == "completion_tokens":
-        return mean_over_seeds(values, within=AMOUNT)
-    return share_over_seeds(
-        values, sum(last(run)["held_out_samples"].get(which, 0) for run in runs)
-    )
+def end(run: Run, field: str) -> float:
+    """A figure of the summary, after the last round."""
+    return float(last(run)[field]["end"])
 
 
 def percent(value: Interval) -> str:

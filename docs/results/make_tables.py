@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from finished import ROOT, Runs, finished_runs
+from finished import ROOT, Runs, counts, finished_runs
 
 from dgrpo.report.groups import Group
 from dgrpo.report.tables import (
@@ -18,7 +18,6 @@ from dgrpo.report.tables import (
     Rate,
     change_text,
     experiment_row,
-    independent,
     interval_text,
     percent,
 )
@@ -143,12 +142,7 @@ def stopped(group: Group, rate: Rate | None, *, different: bool = False) -> str:
     """Counts for one receiver, and how many different poisoned texts they are."""
     if rate is None:
         return NOTHING
-    counts = [round(n / group.receivers) for n in (rate.successes, rate.trials)]
-    text = f"{counts[0]:,} of {counts[1]:,}"
-    if not different:
-        return text
-    screened = [one for lines in group.screened() for one in lines]
-    return f"{text} ({independent(screened, 'poisoned', group.receivers):,} different)"
+    return counts(rate, group) + (f" ({rate.texts:,} different)" if different else "")
 
 
 def attacks(runs: Runs) -> list[str]:

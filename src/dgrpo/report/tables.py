@@ -66,6 +66,8 @@ class Rate:
     trials: int
     low: float
     high: float
+    texts: int
+    """How many independent judgements the trials hold (`independent`)."""
 
     @property
     def share(self) -> float:
@@ -77,19 +79,17 @@ class Rate:
         cls, by_seed: Sequence[Sequence[Screening]], label: str, receivers: int, stopped: Stopped
     ) -> Rate | None:
         """What `stopped` counts, of a label's completions; None where there are none."""
-        everything = [one for screened in by_seed for one in screened]
-        successes = sum(map(stopped, everything))
-        trials = sum(getattr(one, label) for one in everything)
+        of_seeds = [(sum(map(stopped, s)), sum(getattr(one, label) for one in s)) for s in by_seed]
+        successes, trials = (sum(counts[side] for counts in of_seeds) for side in (0, 1))
         if not trials:
             return None
-        items = independent(everything, label, receivers)
-        low, high = wilson(round(successes / trials * items), items)
-        of_seeds = [(sum(map(stopped, s)), sum(getattr(one, label) for one in s)) for s in by_seed]
+        texts = independent([one for screened in by_seed for one in screened], label, receivers)
+        low, high = wilson(round(successes / trials * texts), texts)
         shares = [count / of_seed for count, of_seed in of_seeds if of_seed]
         over_seeds = mean_over_seeds(shares, within=SHARE)
         if over_seeds.low is not None and over_seeds.high is not None:
             low, high = min(low, over_seeds.low), max(high, over_seeds.high)
-        return cls(successes, trials, low, high)
+        return cls(successes, trials, low, high, texts)
 
 
 def independent(screened: Sequence[Screening], label: str, receivers: int) -> int:

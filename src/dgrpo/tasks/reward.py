@@ -48,7 +48,7 @@ def parse_number(text: str) -> Fraction | None:
     """
     if any((c.isnumeric() and not c.isascii()) or c in _ROOTS for c in _UNIT.sub("", text)):
         return None
-    found = _numbers(re.sub(rf"\A{_APART}", "-", text.translate(_DASHES)))
+    found = _numbers(text, r"\A")
     if len(found) != 1 or len(found[0]) > LONGEST_NUMBER:
         return None
     numerator, _, denominator = re.sub(r"[,$€£]", "", found[0]).partition("/")
@@ -80,7 +80,7 @@ def tagged_reward(text: str, answer: str) -> float:
 
 def answer_anywhere(text: str, answer: str) -> bool:
     """Whether the right number is the *last* number of the text: right, whatever the format."""
-    numbers = _numbers(re.sub(rf"<answer>{_APART}", "<answer>-", text.translate(_DASHES)))
+    numbers = _numbers(text)
     return bool(numbers) and parse_number(numbers[-1]) == parse_number(answer)
 
 
@@ -110,9 +110,13 @@ def _pieces(text: str) -> list[str]:
     return [piece for piece in pieces if piece]
 
 
-def _numbers(text: str) -> list[str]:
-    """Every number as it is written, whatever its minus sign turned into the plain one."""
-    return _NUMBER.findall(_MINUS_WORD.sub("-", text.translate(_DASHES)))
+def _numbers(text: str, opening: str = "<answer>") -> list[str]:
+    """Every number as it is written, whatever its minus sign turned into the plain one.
+
+    opening: a pattern of what an answer begins after.
+    """
+    text = re.sub(rf"({opening}){_APART}", r"\1-", text.translate(_DASHES))
+    return _NUMBER.findall(_MINUS_WORD.sub("-", text))
 
 
 def parse_printed(line: str) -> Fraction | None:
