@@ -26,8 +26,8 @@ from dgrpo.policy.model import digest_of
 from dgrpo.reproduce.paper import Matrix
 from dgrpo.runs.reader import Run, read_run
 
-HEADERS = ("seed-*/experiment.json", "*/seed-*/experiment.json")
-"""Where run folders lie under a folder of results."""
+HEADERS = ("experiment.json", "seed-*/experiment.json", "*/seed-*/experiment.json")
+"""Where run folders lie: the folder given is a seed's, an experiment's, or one of results."""
 
 
 @dataclass(frozen=True)

@@ -94,9 +94,9 @@ def _check_way(experiment: Experiment, folder: Path) -> None:
     """
     from dgrpo.reproduce.matrix import find_finished, shortfall
 
-    for one in find_finished([folder.parent])[0]:
+    for one in find_finished([folder])[0]:
         summary = one.run.summary or {}
-        if one.run.folder != folder or summary["rounds"] < experiment.rounds:
+        if summary["rounds"] < experiment.rounds:
             continue
         if lacking := shortfall(one, experiment):
             raise RuntimeError(f"{folder} {lacking}: move it away to run it again")

@@ -68,9 +68,13 @@ def round_line(
     for one in judged:
         by_label[labels[one.received.item]].append(one.reward)
         advantages[labels[one.received.item]].append(one.advantage)
-    from_honest = [
-        (one.received.prompt, one.received.text) for one in judged if one.received.sender in senders
-    ]
+    from_honest = list(  # once each, however many have received it
+        {
+            one.received.item: (one.received.prompt, one.received.text)
+            for one in judged
+            if one.received.sender in senders
+        }.values()
+    )
     seconds = records[0].seconds  # nodes wait for one another: everyone's clock shows the same
     return {
         "round": records[0].round + 1,
