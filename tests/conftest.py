@@ -1,11 +1,18 @@
-"""One thread per worker: the suite runs in two processes, and sums then have one order."""
+"""What holds for every test.
+
+One thread per worker: the suite runs in two processes, and sums then have one order. No property is
+timed: an example may take long on a busy machine.
+"""
 
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
 torch.set_num_threads(1)
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -193,7 +193,7 @@ CLAIMS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(CLAIMS, st.sampled_from(["horizontal", "vertical"]), st.booleans())
 def test_whatever_arrives_only_owed_completions_with_honest_ids_come_through(
     model: LanguageModel, claims: list[Completion], topology: Topology, same_tokenizer: bool

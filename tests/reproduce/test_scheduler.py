@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,15 @@ def gone(group: int) -> bool:
     return False
 
 
+@pytest.fixture
+def hears_ctrl_c() -> Iterator[None]:
+    """What is started inside hears Ctrl-C, even where the suite runs in a shell's background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("hears_ctrl_c")
 @pytest.mark.skipif(os.name != "posix", reason="sends signals to a process group")
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_runs_are_resumed_and_finished_ones_never_repeated(
@@ -136,7 +146,11 @@ def test_interrupted_runs_are_resumed_and_finished_ones_never_repeated(
         os.killpg(process.pid, stop)  # as a terminal does: to every process
     else:
         process.send_signal(stop)  # as `kill` does
-    _, said = process.communicate(timeout=60)
+    try:
+        _, said = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
     assert process.returncode == 130
     assert "Traceback" not in said
     assert gone(process.pid)  # no worker is left behind
