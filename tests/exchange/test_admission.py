@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers.normalizers import NFC
 
 from dgrpo.exchange.admission import Admission
 from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
@@ -268,10 +269,10 @@ def test_a_claim_of_too_many_ids_is_not_decoded(
 
 
 @pytest.mark.parametrize("text", ["5 \u212a", "x\u037e", "a\u0338=\u0338b"])
-def test_text_that_the_tokenizer_would_change_is_refused_with_ids_and_without(
-    model: LanguageModel, text: str
-) -> None:
+def test_text_that_the_tokenizer_would_change_is_refused_with_ids_and_without(text: str) -> None:
     """Rewards would see one text, and the learner train on another."""
+    model = load_model(ModelSettings())
+    model.tokenizer.backend_tokenizer.normalizer = NFC()  # as newer releases of transformers do
     ids = model.encode_completion(text)
     assert model.decode(ids) != text
     for claimed in ((), ids):

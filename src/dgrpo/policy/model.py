@@ -181,17 +181,21 @@ def digest_of(name: str) -> str:
 
 
 def _load(loader: Any, source: str, name: str, **options: Any) -> Any:
+    part = "tokenizer" if loader is AutoTokenizer else "model"
     try:
         return loader.from_pretrained(source, **options)
-    except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, KeyError, ImportError, json.JSONDecodeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        needed = ", tokenizer.json among them" if part == "tokenizer" else ""
         raise DgrpoError(
-            f"model.name = {name!r} cannot be loaded: {str(error).splitlines()[0]}",
-            remedy="check the folder's files, or the name and your access to the hub",
+            f"model.name = {name!r}: the {part} cannot be loaded: {reason}",
+            remedy=f"check the folder's files{needed}, or the name and your access to the hub",
         ) from error
     except Exception as error:
         # safetensors and tokenizers raise bare exceptions of their own for damaged files
         if type(error).__module__.partition(".")[0] not in (
             "safetensors",
+            "safetensors_rust",
             "builtins",
             "tokenizers",
         ):
