@@ -1,8 +1,10 @@
 """A first defense: distrust a sender who says the same sentence whatever the question.
 
-Add it to an experiment file, in place of the file's own defenses:
+Add it to an experiment file, in place of the file's own defenses; here against the example's attack:
 
     dgrpo run experiments/text-horizontal.toml --name chorus \
+        --attack.name examples/my_attack.py:Signature \
+        --measure '["examples/my_attack.py:Signature"]' \
         --defense '[{name = "examples/my_defense.py:Chorus", share = 0.4}]'
 
 It sees what every receiver sees, and never who is malicious. What it misses: a payload that is not

@@ -20,7 +20,8 @@ with 95 % Wilson intervals. The figures are those of its
 measures after making the model; `python docs/results/make_judge_acceptance.py` writes this page.
 Every completion is another prompt's and no longer than receivers admit. The honest ones and TEXT,
 MATH and DoS are right and in the asked format; CODE is right where its library can be imported.
-What attacks send is what the shipped attacks send with their default settings.
+What attacks send is what the shipped attacks send, with their default settings where the row does
+not say otherwise.
 """
 
 NOTES = """\
@@ -51,7 +52,7 @@ NOTES = """\
   eleven; cut at 0, log-odds accept them all. Both stop TEXT and nearly all of CODE, and let MATH
   pass.
 - **Honest samples**: an odd sentence or a needless import counts as a fault, although base models
-  write them, and about a fifth of right samples fall to that. The two rows below tell them apart.
+  write them, and about a fifth of right samples fall to that. Two rows of the table tell them apart.
 
 ## How far to trust it
 
