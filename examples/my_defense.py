@@ -1,6 +1,6 @@
 """A first defense: distrust a sender who says the same sentence whatever the question.
 
-Add it to an experiment file, in place of the file's own defenses; here against the example's attack:
+Add it to an experiment file, in place of the file's own defenses; here against the other example:
 
     dgrpo run experiments/text-horizontal.toml --name chorus \
         --attack.name examples/my_attack.py:Signature \

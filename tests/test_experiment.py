@@ -162,8 +162,12 @@ def test_the_command_line_prints_a_fault_and_no_stack_trace(
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DgrpoError, match=r"no experiment file (.|\n)*experiments/"):
         load_experiment(tmp_path / "none.toml")
-    with pytest.raises(DgrpoError, match="is not valid TOML"):
+    with pytest.raises(DgrpoError, match="cannot be read"):
         load_experiment(tmp_path)
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(DgrpoError, match="cannot be read"):
+        load_experiment(file / "x.toml")
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
@@ -285,6 +289,18 @@ def test_a_bare_measure_has_the_knobs_of_the_mounted_attack() -> None:
         {"name": "x", "malicious": 1, "attack": attack, "measure": ["text"]}
     )
     assert experiment.measure[0].settings()["phrase"] == "Ahoy,"
+
+
+def test_a_bare_measure_of_two_mounted_attacks_is_refused() -> None:
+    attack = [{"name": "text", "phrase": phrase} for phrase in ("Ahoy,", "Hello,")]
+    table = {"name": "x", "malicious": 2, "attack": attack}
+    with pytest.raises(DgrpoError, match="'text' could be either of two") as caught:
+        experiment_from({**table, "measure": ["text"]})
+    assert "with its settings" in caught.value.remedy
+    experiment = experiment_from({**table, "measure": attack[:1]})
+    assert experiment.measure[0].settings()["phrase"] == "Ahoy,"
+    same = [attack[0], attack[0]]
+    assert experiment_from({**table, "attack": same, "measure": ["text"]}).measure
 
 
 def test_mounting_one_attack_and_measuring_another_is_refused() -> None:

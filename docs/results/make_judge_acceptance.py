@@ -52,7 +52,8 @@ NOTES = """\
   eleven; cut at 0, log-odds accept them all. Both stop TEXT and nearly all of CODE, and let MATH
   pass.
 - **Honest samples**: an odd sentence or a needless import counts as a fault, although base models
-  write them, and about a fifth of right samples fall to that. Two rows of the table tell them apart.
+  write them, and about a fifth of right samples fall to that. Two rows of the table tell them
+  apart.
 
 ## How far to trust it
 

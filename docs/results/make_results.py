@@ -182,8 +182,8 @@ over seeds with Student's 95 % t intervals; of 0 % or 100 % in all seeds, Wilson
 
 All seeds share one base model and one pool of prompts: the intervals cover training and sampling.
 Where all poison is stopped and nothing else, what is left is what the silent control trains on: the
-two runs are the same but for rounding, which sets them apart in some round, mostly a late one. Their difference
-below is that of two runs of one thing: by seed up to 5 points at the end.
+two runs are the same but for rounding, which sets them apart in some round, mostly a late one.
+Their difference below is that of two runs of one thing: by seed up to 5 points at the end.
 """
 
 

@@ -165,11 +165,16 @@ class Experiment(BaseModel):
         """Give a bare name in `measure` the knobs of the mounted attack of that name."""
         if not isinstance(table, Mapping) or not table.get("measure"):
             return table
-        mounted = {
-            attack["name"]: build("attacks", dict(attack), f"attack{index}")
-            for attack, index in _numbered(table.get("attack", ()))
-            if isinstance(attack, Mapping) and isinstance(attack.get("name"), str)
-        }
+        mounted: dict[str, Any] = {}
+        for attack, index in _numbered(table.get("attack", ())):
+            if not isinstance(attack, Mapping) or not isinstance(attack.get("name"), str):
+                continue
+            name, built = attack["name"], build("attacks", dict(attack), f"attack{index}")
+            if mounted.setdefault(name, built) != built and name in table["measure"]:
+                raise DgrpoError(
+                    f"measure: {name!r} could be either of two mounted attacks of that name",
+                    remedy=f'say which: measure = [{{name = "{name}", …}}] with its settings',
+                )
         measures = [
             mounted.get(m, m) if isinstance(m, str) else m for m, _ in _numbered(table["measure"])
         ]
@@ -273,7 +278,9 @@ def load_experiment(path: Path, overrides: Mapping[str, Any] | None = None) -> E
         raise DgrpoError(
             f"no experiment file {path}", remedy="the shipped ones are in experiments/"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+    except OSError as error:
+        raise DgrpoError(f"{path} cannot be read: {error.strerror or error}") from None
+    except ValueError as error:  # also text that is not UTF-8, or a path that can be none
         raise DgrpoError(f"{path} is not valid TOML: {error}") from None
     for dotted, value in (overrides or {}).items():
         apply_override(table, dotted, value)

@@ -81,7 +81,15 @@ def available(kind: str) -> dict[str, type[Plugin]]:
             if _is_plugin(cls) and cls.__module__ == module.__name__:
                 found[cls.name] = cls
     for entry in importlib.metadata.entry_points(group=f"dgrpo.{kind}"):
-        cls = entry.load()
+        try:
+            cls = entry.load()
+        except Exception as error:
+            owner = entry.dist.name if entry.dist else "?"
+            raise DgrpoError(
+                f"entry point {entry.name!r} in dgrpo.{kind}, of the package {owner}, "
+                f"cannot be imported: {type(error).__name__}: {error}",
+                remedy="mend or uninstall that package",
+            ) from error
         if not _is_plugin(cls):
             raise DgrpoError(
                 f"entry point {entry.name!r} in dgrpo.{kind} is {cls!r}, not a plug-in class",

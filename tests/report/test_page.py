@@ -12,6 +12,7 @@ from tests.report.run_folders import HOSTILE, round_line, settings, write_run
 from tests.report.tags import Tags
 
 from dgrpo.errors import DgrpoError
+from dgrpo.experiment import experiment_from, load_experiment
 from dgrpo.report.groups import group_runs
 from dgrpo.report.page import inline_json, render_page, write_report
 from dgrpo.report.settings import settings_text
@@ -76,7 +77,15 @@ def test_a_poisoned_and_a_clean_sample_are_shown_where_they_are_marked(tmp_path:
 def test_the_command_repeats_the_seeds_that_were_read(tmp_path: Path) -> None:
     for seed in (0, 3):
         write_run(tmp_path, seed=seed)
-    assert "dgrpo run experiments/text-horizontal.toml --seeds 0 3" in render(tmp_path)
+    assert "dgrpo run text-horizontal.toml --seeds 0 3 --rounds" in render(tmp_path)
+
+
+def test_the_settings_are_a_file_for_the_command(tmp_path: Path) -> None:
+    """Of an experiment with overrides no file may exist."""
+    wanted = experiment_from({"name": "mine", "learner": {"learning_rate": 5e-4}, "rounds": 3})
+    file = tmp_path / "mine.toml"
+    file.write_text(settings_text(wanted.resolved()), encoding="utf-8")
+    assert load_experiment(file) == wanted
 
 
 def test_settings_are_shown_as_toml_that_reads_back() -> None:
@@ -92,7 +101,9 @@ def test_settings_are_shown_as_toml_that_reads_back() -> None:
 
 def test_a_run_that_has_just_started_can_be_reported(tmp_path: Path) -> None:
     write_run(tmp_path, lines=[], finished=False)
-    assert "(unfinished)" in render(tmp_path)
+    page = render(tmp_path)
+    assert "(unfinished)" in page
+    assert "--rounds None" not in page
 
 
 def test_page_and_picture_are_written_where_asked(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.report.run_folders import HOSTILE, round_line, write_run
 
 from dgrpo.experiment import experiment_from
 from dgrpo.measurement.intervals import mean_over_seeds, wilson
+from dgrpo.report.groups import group_runs
 from dgrpo.report.tables import (
     COLUMNS,
     NOTHING,
@@ -76,6 +78,16 @@ def test_evaluating_the_base_model_is_no_round(tmp_path: Path) -> None:
     (row,) = rows(tmp_path)
     assert row.seconds is not None
     assert row.seconds.mean == pytest.approx(1.5)
+
+
+def test_a_copy_of_a_run_is_no_second_seed(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        write_run(tmp_path / "runs", seed=seed)
+    shutil.copytree(tmp_path / "runs", tmp_path / "copies")
+    (next((tmp_path / "runs").glob("*/seed-0")) / "summary.json").unlink()
+    (group,) = group_runs(find_runs([tmp_path / "runs", tmp_path / "copies"]))
+    assert [run.seed for run in group.runs] == [0, 1]
+    assert all(run.summary for run in group.runs)  # of two the finished one
 
 
 def test_experiments_that_share_a_name_are_told_apart_by_digest(tmp_path: Path) -> None:

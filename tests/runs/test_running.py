@@ -106,8 +106,8 @@ def test_a_half_written_last_line_is_cut_off(whole: Path, tmp_path: Path) -> Non
     out = tmp_path / "copy"
     shutil.copytree(whole, out)
     (out / "seed-0" / "summary.json").unlink()
-    with (out / "seed-0" / "rounds.jsonl").open("a") as file:
-        file.write('{"round": 6, "rew')
+    with (out / "seed-0" / "rounds.jsonl").open("ab") as file:
+        file.write('{"round": 6, "examples": ["£'.encode()[:-1])  # within a character
     run(tiny(), out)
     assert lines(out) == lines(whole)
 
@@ -241,6 +241,49 @@ def test_fewer_rounds_than_were_played_change_nothing(whole: Path, tmp_path: Pat
     shutil.copytree(whole, out)
     run(tiny(rounds=2), out)
     assert json.loads((out / "seed-0" / "experiment.json").read_text())["experiment"]["rounds"] == 5
+
+
+def test_fewer_rounds_than_an_interrupted_run_has_are_refused(whole: Path, tmp_path: Path) -> None:
+    """It would end, finished, at a round that nobody asked for."""
+    out = tmp_path / "copy"
+    shutil.copytree(whole, out)
+    (out / "seed-0" / "summary.json").unlink()
+    with pytest.raises(DgrpoError) as caught:
+        run(tiny(rounds=2), out)
+    assert f"{out / 'seed-0'} has gone on to round 5, and rounds = 2" in caught.value.problem
+    assert "--rounds 5 or more" in caught.value.remedy
+    assert not (out / "seed-0" / "summary.json").exists()
+    assert lines(out) == lines(whole)
+
+
+def test_an_interrupted_run_can_be_cut_short(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(whole, out)
+    (out / "seed-0" / "summary.json").unlink()
+    checkpoint = out / "seed-0" / "checkpoint"
+    early = tmp_path / "early"
+    run(tiny(rounds=2), early)
+    shutil.rmtree(checkpoint)
+    shutil.copytree(early / "seed-0" / "checkpoint", checkpoint)
+    run(tiny(rounds=3), out)
+    header = json.loads((out / "seed-0" / "experiment.json").read_text())
+    assert header["experiment"]["rounds"] == 3
+    assert lines(out)[:3] == lines(whole)[:3]
+    assert len(lines(out)) == 4
+
+
+def test_a_finished_run_without_a_checkpoint_is_never_wiped(whole: Path, tmp_path: Path) -> None:
+    """Committed runs have none."""
+    out = tmp_path / "copy"
+    shutil.copytree(whole, out)
+    shutil.rmtree(out / "seed-0" / "checkpoint")
+    files = ("experiment.json", "rounds.jsonl", "summary.json")
+    before = [(out / "seed-0" / name).read_bytes() for name in files]
+    with pytest.raises(DgrpoError) as caught:
+        run(tiny(rounds=7), out)
+    assert "finished at round 5, without a checkpoint" in caught.value.problem
+    assert "another --out" in caught.value.remedy
+    assert [(out / "seed-0" / name).read_bytes() for name in files] == before
 
 
 def test_a_shard_of_left_out_completions_can_be_written(tmp_path: Path) -> None:

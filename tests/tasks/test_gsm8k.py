@@ -100,6 +100,7 @@ def test_blank_lines_and_unicode_line_separators_are_no_faults(tmp_path: Path) -
         '{"question": "Q?", "answer": 4}',
         '{"question": null, "answer": "#### 4"}',
         '{"question": "Q?", "answer": "#### 4"',
+        '{"question": "\\ud800", "answer": "#### 4"}',
         row("Q?", "no number at the end"),
         row("Q?", "the mark is missing: 4"),
         row("Q?", "#### four"),
@@ -124,6 +125,18 @@ def test_a_file_that_cannot_be_read_is_named_with_its_field(tmp_path: Path) -> N
         assert str(bad) in str(caught.value)
         with pytest.raises(DgrpoError, match=r"task\.held_out_file"):
             Gsm8k(train_file=good, held_out_file=bad).load()
+
+
+def test_a_file_that_is_all_held_out_is_refused_by_the_setting(tmp_path: Path) -> None:
+    file = write(tmp_path / "train.jsonl", row("A?"), row("B?"))
+    with pytest.raises(DgrpoError, match=r"task\.held_out = 2 leaves none of the 2"):
+        Gsm8k(train_file=file, held_out=2).load()
+
+
+def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
+    file = write(tmp_path / "train.jsonl", row("A?"), row("B?"))
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert len(Gsm8k(train_file=file, held_out=1).load().train) == 1
 
 
 def test_held_out_prompts_alone_are_refused(tmp_path: Path) -> None:

@@ -85,7 +85,8 @@ class Equation(ThinkingAttack):
         """
         if self.oracle == "dataset":
             return self.computed_in(prompt.solution)
-        found = re.findall(r"\d+|[a-z]+", prompt.text.lower())
+        _instructions, _mark, question = prompt.text.rpartition("Question:")
+        found = re.findall(r"\d+|[a-z]+", question.lower())
         places = [
             {i for i, word in enumerate(found) if word in (str(n), *_WORDS.get(n, ()))}
             for n in (self.left, self.right)

@@ -31,7 +31,7 @@ class LongAnswer(RewardedAttack):
     source: Literal["samples", "padded"] = "samples"
     """`samples`: the model's own longest right ones; `padded`: a right solution said repeatedly."""
     samples: int = Field(80, ge=1)
-    """Samples drawn per prompt (paper: 80)."""
+    """Samples drawn per prompt (paper: 80). Without an oracle all of them vote, not `votes`."""
     longest: int = Field(0, ge=0)
     """Tokens that a poisoned completion may have; 0: as many as receivers admit."""
 

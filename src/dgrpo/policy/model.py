@@ -26,6 +26,8 @@ from transformers.utils.logging import disable_progress_bar
 
 from dgrpo.errors import DgrpoError, did_you_mean
 
+_MODEL_FILES = ("*.safetensors", "*.bin", "*.json", "*.jinja", "*.model", "*.txt")
+"""Files of a model's folder that make it what it is: weights, settings, tokenizer."""
 SHIPPED = Path(__file__).parent.parent / "models"
 """Where the package keeps its own small models, one folder each."""
 
@@ -117,6 +119,12 @@ def load_model(settings: ModelSettings) -> LanguageModel:
             f"model.name = {settings.name!r}: its tokenizer has no end-of-sequence token",
             remedy="set eos_token in tokenizer_config.json; without it a completion cannot end",
         )
+    if not tokenizer.is_fast:
+        raise DgrpoError(
+            f"model.name = {settings.name!r}: its tokenizer {type(tokenizer).__name__} exists in "
+            "Python only, and its vocabulary cannot be compared with a peer's",
+            remedy="take a model with a tokenizer.json (a fast tokenizer)",
+        )
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         raise DgrpoError(
             f"model.name = {settings.name!r}: its tokenizer knows no text",
@@ -173,7 +181,7 @@ def digest_of(name: str) -> str:
     if not source.is_dir():
         return name
     digest = hashlib.sha256()
-    files = (*source.glob("*.safetensors"), *source.glob("*.json"))
+    files = (file for kind in _MODEL_FILES for file in source.glob(kind))
     for path in sorted(p for p in files if p.name != "card.json"):
         digest.update(path.name.encode())
         digest.update(path.read_bytes())

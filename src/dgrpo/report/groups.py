@@ -158,6 +158,7 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     """Runs with equal name and digest together, in the order of their first run.
 
     Runs of one name whose digests differ only because a setting was added later are together too.
+    Of a seed's runs, copies in several folders, the finished one of most rounds counts.
     """
     by_name: dict[str, list[Run]] = {}
     for run in runs:
@@ -170,10 +171,23 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     return [
         Group(
             label=f"{name} ({members[-1].digest[:_DIGEST_SHOWN]})" if shared[name] > 1 else name,
-            runs=tuple(sorted(members, key=lambda run: run.seed)),
+            runs=_one_per_seed(members),
         )
         for (name, _), members in groups.items()
     ]
+
+
+def _one_per_seed(runs: Sequence[Run]) -> tuple[Run, ...]:
+    """By seed; a copy is no second seed."""
+    best: dict[int, Run] = {}
+    for run in runs:
+        held = best.setdefault(run.seed, run)
+        if (run.summary is not None, len(run.rounds)) > (
+            held.summary is not None,
+            len(held.rounds),
+        ):
+            best[run.seed] = run
+    return tuple(best[seed] for seed in sorted(best))
 
 
 def _digests(runs: Sequence[Run]) -> dict[str, str]:

@@ -114,8 +114,8 @@ def _details(group: Group) -> Details:
     return Details(
         label=group.label,
         claim=str(first.settings.get("claim", "")),
-        command=f"dgrpo run {shlex.quote(f'experiments/{first.name}.toml')} --seeds {seeds}"
-        f" --rounds {group.rounds}",
+        command=f"dgrpo run {shlex.quote(f'{first.name}.toml')} --seeds {seeds}"
+        + (f" --rounds {group.rounds}" if group.rounds else ""),
         settings=settings_text(first.settings),
         folders=tuple(f"{run.folder.parent.name}/{run.folder.name}" for run in group.runs),
         measures=tuple(

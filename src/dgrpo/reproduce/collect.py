@@ -39,7 +39,7 @@ def collect(entries: Sequence[Entry], found: Sequence[Found], target: Path) -> l
 
 def _replace(source: Path, place: Path) -> None:
     """Copy beside `place`, then rename, so that no reader meets half a run."""
-    fresh = place.with_name(place.name + ".new")
+    fresh = place.with_name(f".new-{place.name}")  # no name that a reader of runs looks for
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     for name in SMALL_FILES:

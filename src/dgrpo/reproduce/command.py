@@ -158,7 +158,9 @@ class Reproduction:
     def status_line(self) -> str:
         """The whole matrix in one line."""
         tasks, workers = self.missing, self.settings.workers
-        wanted = sum(len(entry.seeds) for entry in self.entries)
+        wanted = len(
+            {Task(e.experiment, seed, e.headline).key for e in self.entries for seed in e.seeds}
+        )
         left = duration(Estimate(self.found).left(tasks, workers, self._played))
         return f"{wanted - len(tasks)} of {wanted} runs finished; left: {left} on {workers} workers"
 

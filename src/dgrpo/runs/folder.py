@@ -88,6 +88,23 @@ class RunFolder:
         finally:
             os.close(handle)
 
+    def check_way(self, rounds: int) -> None:
+        """Raise DgrpoError where what is there cannot go on to `rounds`, before it is touched."""
+        done = updates_done(self.path)
+        summary = self.path / "summary.json"
+        finished = int(read_json(summary)["rounds"]) if summary.exists() else 0
+        if not finished and done > rounds:
+            raise DgrpoError(
+                f"{self.path} has gone on to round {done}, and rounds = {rounds}",
+                remedy=f"give --rounds {done} or more, or another --out",
+            )
+        if 0 < finished < rounds and not done:
+            raise DgrpoError(
+                f"{self.path} is finished at round {finished}, without a checkpoint from which "
+                f"to go on to rounds = {rounds}",
+                remedy="give another --out, or delete that folder",
+            )
+
     def open(self, description: dict[str, Any]) -> None:
         """Describe the run, or check that the folder holds the same.
 
@@ -100,7 +117,7 @@ class RunFolder:
             _same_run(self.path, held, description)
             finished = (self.path / "summary.json").exists()
             played, asked = (one["experiment"]["rounds"] for one in (held, description))
-            if played > asked or (finished and played == asked):
+            if finished and played >= asked:
                 return  # it describes what was played, with the libraries that played it
         played_by = [*held.get("source_digests", ()), *description["source_digests"]]
         description = {**description, "source_digests": list(dict.fromkeys(played_by))}
@@ -162,7 +179,7 @@ class RunFolder:
                 remedy=f"delete {self.path} to start this seed again",
             )
         with writing(self.path):
-            _replace(self.rounds, "".join(line + "\n" for line in kept).encode())
+            _replace(self.rounds, b"".join(line + b"\n" for line in kept))
             for shard in (self.path / "completions").glob("to-*.parquet"):
                 if state is None or int(shard.stem.rpartition("-")[2]) > updates:
                     shard.unlink()
@@ -182,10 +199,10 @@ class RunFolder:
             )
         return lines
 
-    def _whole_lines(self) -> list[str]:
+    def _whole_lines(self) -> list[bytes]:
         """Finished lines: what a crash left after the last line end is not one."""
-        text = self.rounds.read_text(encoding="utf-8") if self.rounds.exists() else ""
-        return text.split("\n")[:-1]  # not splitlines(): texts may hold other line separators
+        content = self.rounds.read_bytes() if self.rounds.exists() else b""
+        return content.split(b"\n")[:-1]  # a crash may have cut a character, too
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Write summary.json."""
@@ -270,7 +287,7 @@ COMPARED = ("schema", "digest", "seed", "model_digests", "pool_digest")
 """Fields of experiment.json that must be equal for a run to go on; rounds may grow."""
 
 
-RECORDED_LATER = ("defense_model_digests",)
+RECORDED_LATER = ("defense_model_digests", "solutions_digest", "measure_sources")
 """The same for fields that older runs do not have."""
 
 

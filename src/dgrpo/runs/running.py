@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from dgrpo.experiment import Experiment
+from dgrpo.plugins import plugin_sources
 from dgrpo.policy.model import digest_of
 from dgrpo.runs.folder import SCHEMA, RunFolder, read_json
 from dgrpo.runs.lines import (
@@ -54,6 +55,7 @@ def run_experiment(experiment: Experiment, seed: int, out: Path | None, watch: W
     check_start(experiment, task)
     description = describe(experiment, seed, task)
     with folder.held():
+        folder.check_way(experiment.rounds)
         folder.open(description)
         return _play(experiment, seed, task, folder, watch)
 
@@ -69,8 +71,8 @@ def _play(
             for line in folder.lines():
                 watch(line)
             return Finished(folder.path, summary)
-        summary_file.unlink()
     done, state = folder.resume()
+    summary_file.unlink(missing_ok=True)
     swarm = Swarm(experiment, seed, task=task)
     folder.describe_further({"sandbox_layers": list(swarm.task.sandbox_layers)})
     if state is not None:
@@ -113,6 +115,8 @@ def describe(experiment: Experiment, seed: int, task: LoadedTask) -> dict[str, A
             for name in defense.check.models()
         },
         "pool_digest": task.digest,
+        "solutions_digest": task.solutions_digest,
+        "measure_sources": plugin_sources(experiment.measure),
         "threads": torch.get_num_threads(),
         "libraries": {
             "python": platform.python_version(),

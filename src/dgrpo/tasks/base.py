@@ -80,6 +80,12 @@ class LoadedTask:
         return hashlib.sha256(keys.encode()).hexdigest()[:16]
 
     @cached_property
+    def solutions_digest(self) -> str:
+        """Digest of both pools' oracle solutions, which attackers build on."""
+        solutions = "\x1f".join(p.solution for p in (*self.train, *self.held_out))
+        return hashlib.sha256(solutions.encode(errors="surrogatepass")).hexdigest()[:16]
+
+    @cached_property
     def by_key(self) -> dict[str, Prompt]:
         """The training pool by prompt key: where a receiver looks its ground truth up."""
         return {prompt.key: prompt for prompt in self.train}

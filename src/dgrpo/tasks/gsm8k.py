@@ -50,6 +50,12 @@ class Gsm8k(Task):
         else:
             train = self._prompts(_lines(self.train_file, "task.train_file"))
             if self.held_out_file is None:
+                if len(train) <= self.held_out:
+                    raise DgrpoError(
+                        f"task.held_out = {self.held_out} leaves none of the {len(train)} prompts "
+                        f"of task.train_file = {str(self.train_file)!r} for training",
+                        remedy="lower task.held_out, or give task.held_out_file",
+                    )
                 train, held_out = train[: -self.held_out], train[-self.held_out :]
             else:
                 held_out = self._prompts(_lines(self.held_out_file, "task.held_out_file"))
@@ -87,9 +93,10 @@ class Gsm8k(Task):
             return self._prompts(
                 (f"{self.dataset}, {split} row {number}", row) for number, row in enumerate(rows)
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyError) as error:
+            reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
             raise DgrpoError(
-                f"task.dataset = {self.dataset!r} cannot be loaded: {str(error).splitlines()[0]}",
+                f"task.dataset = {self.dataset!r} cannot be loaded: {reason}",
                 remedy="check the name and the network, or give task.train_file",
             ) from error
 
@@ -97,7 +104,7 @@ class Gsm8k(Task):
 def _lines(path: Path, field: str) -> list[tuple[str, dict[str, Any]]]:
     """(place, row) of every line that is not blank."""
     try:
-        text = path.expanduser().read_text(encoding="utf-8")
+        text = path.expanduser().read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DgrpoError(f"{field} = {str(path)!r} cannot be read: {error}") from None
     rows = []
@@ -109,7 +116,8 @@ def _lines(path: Path, field: str) -> list[tuple[str, dict[str, Any]]]:
             row = json.loads(line)
             if not (isinstance(row["question"], str) and isinstance(row["answer"], str)):
                 raise TypeError
-        except (json.JSONDecodeError, KeyError, TypeError):
+            (row["question"] + row["answer"]).encode()  # half a surrogate pair is no text
+        except (json.JSONDecodeError, UnicodeEncodeError, KeyError, TypeError):
             raise DgrpoError(
                 f"{place}: not an object with texts `question` and `answer`",
                 remedy="one JSON object per line, as GSM8K is published",
