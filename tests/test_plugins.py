@@ -241,3 +241,13 @@ def test_an_entry_point_that_is_no_plug_in_is_named(site: Path) -> None:
 
 def test_the_summary_is_the_docstrings_first_line() -> None:
     assert plugins.summary(Text).startswith("Out-of-context text injection")
+
+
+@pytest.mark.parametrize("code", ["import no_such_library", "raise ValueError('broken')"])
+def test_an_entry_point_that_cannot_be_imported_names_its_package(site: Path, code: str) -> None:
+    install(site, "attacks", "Whisper", code)
+    with pytest.raises(
+        DgrpoError, match=r"'theirs' .* of the package third-party, cannot"
+    ) as caught:
+        find("attacks", "text")
+    assert "uninstall that package" in caught.value.remedy

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from tests.reproduce.finished_runs import experiment, write_finished
 
+from dgrpo.errors import DgrpoError
 from dgrpo.reproduce.collect import SMALL_FILES, collect
 from dgrpo.reproduce.matrix import Entry, find_finished
 
@@ -43,3 +45,15 @@ def test_a_committed_run_that_serves_no_more_is_replaced(tmp_path: Path) -> None
 def test_unfinished_runs_stay_where_they_are(tmp_path: Path) -> None:
     (write_finished(tmp_path / "runs", ENTRY.experiment) / "summary.json").unlink()
     assert collected(tmp_path / "runs", tmp_path / "results") == []
+
+
+def test_a_copy_that_was_cut_off_is_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_finished(tmp_path / "runs", ENTRY.experiment)
+
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "rename", full)
+    with pytest.raises(DgrpoError, match="cannot be written"):
+        collected(tmp_path / "runs", tmp_path / "results")
+    assert find_finished([tmp_path / "results"]) == ([], [])

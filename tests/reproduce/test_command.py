@@ -35,6 +35,12 @@ def test_status_counts_committed_and_local_runs_and_runs_nothing(tmp_path: Path)
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["two"]
 
 
+def test_files_that_share_a_run_count_it_once(tmp_path: Path) -> None:
+    for name in ("one", "same"):
+        write_file(tmp_path / "experiments", name)
+    assert "0 of 1 runs finished" in call(tmp_path, status=True)[1]
+
+
 def test_an_interrupted_run_has_only_its_last_rounds_left(tmp_path: Path) -> None:
     write_file(tmp_path / "experiments", "one", rounds=10)
     of = experiment("one", rounds=10)
