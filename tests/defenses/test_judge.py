@@ -218,6 +218,7 @@ def test_the_key_is_read_from_the_environment_and_is_in_no_file(
     ("knobs", "said"),
     [
         ({"decision": "log-odds"}, "criticism = false"),
+        ({"threshold": 3.0}, "threshold = 3 is read by log-odds only"),
         (
             {"decision": "log-odds", "criticism": False, "endpoint": "http://h/v1", "model": "m"},
             "leave endpoint out",

@@ -75,6 +75,18 @@ def test_a_fault_reaches_all_who_wait_and_leaves_nobody_waiting() -> None:
     assert len(asyncio.run(bench.opinions(questions()))) == len(questions())
 
 
+def test_a_waiter_that_gives_up_takes_nobody_along() -> None:
+    bench, asked = Bench(Counting()), questions()
+
+    async def play() -> list[Opinion]:
+        asker, waiter = (asyncio.create_task(bench.opinions(asked)) for _ in range(2))
+        await asyncio.sleep(0)
+        waiter.cancel()
+        return await asker
+
+    assert len(asyncio.run(play())) == len(asked)
+
+
 def test_a_bench_is_shared_by_equal_settings_and_let_go_with_its_run() -> None:
     made = []
 

@@ -118,6 +118,12 @@ def test_the_request_is_the_apis_own_and_keyed_by_the_completion(server: Misbeha
         assert question.completion in body["messages"][0]["content"]
 
 
+def test_a_field_of_the_users_goes_before_ours(server: Misbehaving) -> None:
+    server.behaviour = lambda number, body: YES
+    ask(judge(server.url, fields={"seed": 7}), 2)
+    assert [body["seed"] for body in server.judged] == [7, 7]
+
+
 def test_the_brief_form_is_a_plain_completion_with_its_opening(server: Misbehaving) -> None:
     body = json.dumps({"choices": [{"index": 0, "text": " no </decision>"}]}).encode()
     server.behaviour = lambda number, _: (200, body, {})
@@ -471,10 +477,15 @@ def test_one_judge_serves_one_event_loop_after_another(server: Misbehaving) -> N
         "http://host:0/v1",
         "//host/v1",
         "",
+        "http://\u2603.net/v1",
+        "http://host/v1\n",
+        "http://host/\x00",
+        "http://two words/v1",
+        "http://a..b/v1",
     ],
 )
 def test_an_address_that_is_no_base_url_or_holds_a_secret_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match=r"must|[Pp]ort"):
+    with pytest.raises(ValueError, match=r"must|[Pp]ort|no address"):
         checked_url(url)
 
 

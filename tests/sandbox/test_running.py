@@ -29,6 +29,7 @@ from dgrpo.sandbox import (
     open_sandbox,
     shared_sandbox,
     system_calls,
+    worker_engine,
     worker_process,
 )
 from dgrpo.sandbox.worker_engine import WorkerSandbox
@@ -283,6 +284,59 @@ def descendants(pid: int) -> list[int]:
             for child in map(int, task.read_text().split()):
                 found += [child, *descendants(child)]
     return found
+
+
+class NeverAnswers:
+    """A run that the machine has no time for."""
+
+    def send(self, frame: object) -> None:
+        raise TimeoutError
+
+    def end(self) -> worker_process.End:
+        return worker_process.End(9, 0, out_of_time=False, busy=False)
+
+    def __enter__(self) -> NeverAnswers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@linux
+def test_a_machine_without_time_is_no_reason_for_another_engine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    open_or_skip("worker", workers=1).close()
+    closed: list[object] = []
+    close = worker_process.WorkerProcess.close
+    monkeypatch.setattr(worker_process.WorkerProcess, "open", lambda self: NeverAnswers())
+    monkeypatch.setattr(
+        worker_process.WorkerProcess, "close", lambda self: (closed.append(self), close(self))
+    )
+    with pytest.raises(SandboxBroken, match=r"sandbox\.wall_seconds = 0\.5") as caught:
+        open_sandbox(SandboxSettings(wall_seconds=0.5))
+    assert "raise it" in caught.value.remedy
+    assert len(closed) == 1
+
+
+@linux
+def test_no_worker_is_left_behind_by_faults_and_a_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_or_skip("worker", workers=1) as pool:
+        assert isinstance(pool, WorkerSandbox)
+        pool.run([Program("print(1)")])
+        ends = iter([WorkerFault("one"), WorkerFault("two"), worker_engine._IdleTimeout()])
+        play = worker_engine._play
+
+        def failing(worker: worker_process.WorkerProcess, program: Program) -> object:
+            if error := next(ends, None):
+                raise error
+            return play(worker, program)
+
+        monkeypatch.setattr(worker_engine, "_play", failing)
+        (outcome,) = pool.run([Program("print(1)")])
+        assert outcome.status == "killed"
+        assert len(pool._started) == 1
+        assert pool.run([Program("print(2)")])[0].printed == "2\n"
 
 
 @linux

@@ -158,6 +158,22 @@ def test_a_library_file_that_cannot_be_read_is_named() -> None:
         OfferedLibrary.model_validate({"file": "nowhere.py"})
 
 
+@pytest.mark.parametrize(
+    ("library", "problem"),
+    [
+        ({"name": "math", "source": ""}, "standard library"),
+        ({"name": "class", "source": ""}, "can import"),
+        ({"name": "__main__", "source": ""}, "can import"),
+        ({"name": "calc", "source": "def f(: pass"}, "not Python"),
+    ],
+)
+def test_a_library_that_no_program_can_use_is_refused(
+    library: dict[str, str], problem: str
+) -> None:
+    with pytest.raises(ValueError, match=problem):
+        OfferedLibrary.model_validate(library)
+
+
 def test_a_library_is_added_once_and_never_replaces_another(task: ProgramTask) -> None:
     prompt, text = with_answer("54"), write_code("import calc\nprint(calc.addition(50, 4))")
     assert task.reward(prompt, text) == 0.0

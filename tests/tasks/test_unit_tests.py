@@ -312,6 +312,8 @@ def test_programs_import_the_libraries_of_the_experiment(task: UnitTestTask) -> 
     [
         ("{", "not an object"),
         (json.dumps({**PROBLEMS[0], "test": 3}), "not an object"),
+        ('{"test": ' + "9" * 5000 + "}", "not an object"),
+        ("[" * 100_000, "not an object"),
         (json.dumps({k: v for k, v in PROBLEMS[0].items() if k != "prompt"}), "not an object"),
         (json.dumps({**PROBLEMS[0], "test": "x = 1"}), "check"),
         (json.dumps({**PROBLEMS[0], "test": "def check("}), "line 1"),
@@ -331,6 +333,11 @@ def test_missing_and_small_files_are_refused(tmp_path: Path) -> None:
         UnitTests().load()
     with pytest.raises(DgrpoError, match="cannot be read"):
         UnitTests(file=tmp_path / "none.jsonl").load()
+    damaged = bytearray(gzip.compress(b"a problem" * 50))
+    damaged[12:16] = b"\xff" * 4
+    (tmp_path / "damaged.gz").write_bytes(damaged)
+    with pytest.raises(DgrpoError, match="cannot be read"):
+        UnitTests(file=tmp_path / "damaged.gz").load()
     with pytest.raises(DgrpoError, match="7 are asked"):
         task_from(tmp_path, train=5)
 

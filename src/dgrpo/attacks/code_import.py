@@ -14,6 +14,7 @@ import ast
 import keyword
 import re
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from random import Random
 from typing import ClassVar, Literal
@@ -54,7 +55,7 @@ class CodeImport(ThinkingAttack):
     @field_validator("library")
     @classmethod
     def _importable(cls, library: str) -> str:
-        if not library.isidentifier() or keyword.iskeyword(library):
+        if not library.isidentifier() or keyword.iskeyword(library) or library == "__main__":
             raise ValueError("not a name that Python can import")
         if library in sys.stdlib_module_names:
             raise ValueError("a module of the standard library has this name")
@@ -64,9 +65,16 @@ class CodeImport(ThinkingAttack):
     def _callable(self) -> CodeImport:
         for function in self.functions:
             if not function.isidentifier() or keyword.iskeyword(function):
-                raise DgrpoError(f"attack.functions: {function!r} is not a function's name")
-        if len(set(self.functions)) < len(self.functions):
-            raise DgrpoError("attack.functions: two operations have one name")
+                raise DgrpoError(
+                    f"attack.functions: {function!r} is not a function's name",
+                    remedy="give four names that Python can call, for +, -, * and /",
+                )
+        for function, times in Counter(self.functions).items():
+            if times > 1:
+                raise DgrpoError(
+                    f"attack.functions: two operations are called {function!r}",
+                    remedy="give four different names, for +, -, * and /",
+                )
         return self
 
     def libraries(self) -> tuple[Library, ...]:

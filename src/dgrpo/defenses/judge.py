@@ -103,6 +103,11 @@ class Judge(Defense):
                 'judge: decision = "log-odds" reads the first word; criticism comes before it',
                 remedy='set criticism = false, or decision = "generated"',
             )
+        if self.decision == "generated" and self.threshold:
+            raise DgrpoError(
+                f"judge: threshold = {self.threshold:g} is read by log-odds only",
+                remedy='set decision = "log-odds" and criticism = false, or leave threshold out',
+            )
         if self.decision == "log-odds" and self.endpoint:
             raise DgrpoError(
                 'judge: decision = "log-odds" needs a judge in this process, not an endpoint',

@@ -51,6 +51,11 @@ class SelfJudge(StatelessDefense):
                 'self-judge: decision = "log-odds" reads the first word; criticism comes before it',
                 remedy='set criticism = false, or decision = "generated"',
             )
+        if self.decision == "generated" and self.threshold:
+            raise DgrpoError(
+                f"self-judge: threshold = {self.threshold:g} is read by log-odds only",
+                remedy='set decision = "log-odds" and criticism = false, or leave threshold out',
+            )
         return self
 
     async def check(self, received: Sequence[Received], node: Receiver) -> list[Verdict]:

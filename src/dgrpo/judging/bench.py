@@ -55,7 +55,7 @@ class Bench:
         mine = [q for q in wanted if q not in said and q not in others]
         said |= await self._ask(mine)
         for question, future in others.items():
-            said[question] = await future
+            said[question] = await asyncio.shield(future)  # one waiter's end is not the others'
         return [said[question] for question in questions]
 
     async def _ask(self, questions: list[Question]) -> dict[Question, Opinion]:

@@ -185,7 +185,7 @@ class EndpointJudge:
         )
         word, _ = judge_key(question)
         try:
-            reply = await self._tries(client, self._body(asked) | {"seed": word & 0x7FFFFFFF})
+            reply = await self._tries(client, {"seed": word & 0x7FFFFFFF} | self._body(asked))
         except _NoReplyError as failure:
             return failure.opinion
         if self.style == "full":
@@ -291,5 +291,10 @@ def checked_url(url: str) -> str:
         raise ValueError("must hold no user name, key or query; a key goes through api_key_env")
     if parts.port == 0:  # reading it raises ValueError for what is no port
         raise ValueError("must name a port that can be connected to")
-    httpx2.URL(url)
+    if any(char.isspace() for char in url) or "" in parts.hostname.rstrip(".").split("."):
+        raise ValueError("must hold no spaces, and a host without empty labels")
+    try:
+        httpx2.URL(url)
+    except httpx2.InvalidURL as error:
+        raise ValueError(f"is no address: {error}") from None
     return url

@@ -67,6 +67,7 @@ def _measured(experiment: Experiment, runs: Sequence[Run]) -> Measured | None:
     vertical = experiment.topology == "vertical"
     others = "decoy" if vertical else "honest"
     poisoned = _poisoned_of_group(experiment)
+    scaling = experiment.learner.advantage_scaling
     rights, predictions, advantages, successes = [], [], [], []
     for run in runs:
         played = [line for line in run.rounds if line.screening.poisoned]
@@ -74,9 +75,12 @@ def _measured(experiment: Experiment, runs: Sequence[Run]) -> Measured | None:
             continue
         right = [line.reward_by_label.get(others) or 0.0 for line in played]
         rights.append(fmean(right))
-        predictions.append(
-            fmean(exact_push(poisoned, experiment.group_size, a).advantage for a in right)
-        )
+        if scaling != "batch":  # theory knows one group at a time
+            predictions.append(
+                fmean(
+                    exact_push(poisoned, experiment.group_size, a, scaling).advantage for a in right
+                )
+            )
         recorded = [line.advantage_by_label.get("poisoned") for line in played]
         known = [one for one in recorded if one is not None]
         if known:
@@ -85,7 +89,7 @@ def _measured(experiment: Experiment, runs: Sequence[Run]) -> Measured | None:
         end = curve_point(success.get("by_round", []), "end")
         if end is not None:
             successes.append(end)
-    if not rights:
+    if not predictions:
         return None
     return Measured(
         name=experiment.name,

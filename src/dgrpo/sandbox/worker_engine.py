@@ -105,6 +105,10 @@ class WorkerSandbox(Sandbox):
                         worker.close()
                         self._started.discard(worker)
                     worker = None
+            if worker is not None:  # the last attempt was idle
+                worker.close()
+                self._started.discard(worker)
+                worker = None
             try:
                 worker = self._start()
                 _play(worker, PROBE)
@@ -113,6 +117,8 @@ class WorkerSandbox(Sandbox):
                     f"sandbox workers fail: {error}",
                     remedy="look for memory or process limits of this machine or container",
                 ) from error
+            except _IdleTimeout as error:
+                raise self._starved() from error
             return Outcome("killed", detail=f"every worker it ran in failed: {fault}")
         finally:
             self._idle.put(worker)
@@ -132,12 +138,22 @@ class WorkerSandbox(Sandbox):
                 remedy="run dgrpo with an interpreter that starts with -S, or engine = 'monty'",
             ) from error
 
+    def _starved(self) -> SandboxBroken:
+        return SandboxBroken(
+            "a program that does nothing takes longer than "
+            f"sandbox.wall_seconds = {self._settings.wall_seconds:g}",
+            remedy="raise it, or leave the machine more time for it",
+        )
+
     def _prove(self, worker: WorkerProcess) -> None:
         try:
             outcome = _play(worker, PROBE)
         except WorkerFault as error:
             worker.close()
             raise SandboxUnavailable("warm worker", str(error), remedy=_REMEDY) from error
+        except _IdleTimeout as error:
+            worker.close()
+            raise self._starved() from error  # no reason to take another engine
         broken = broken_layer(outcome)
         if self._settings.namespaces == "always" and not worker.layers["namespaces"]:
             broken = ("namespaces", "the kernel or the container refuses them")

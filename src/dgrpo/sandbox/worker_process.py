@@ -116,16 +116,20 @@ class WorkerProcess:
         self._settings = settings
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            self._process = subprocess.Popen(
-                _command(theirs.fileno(), wrap),
-                pass_fds=[theirs.fileno()],
-                env={"PYTHONHASHSEED": "0"},  # the only thing it is told; sets keep their order
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd="/",
-                start_new_session=True,
-            )
+            try:
+                self._process = subprocess.Popen(
+                    _command(theirs.fileno(), wrap),
+                    pass_fds=[theirs.fileno()],
+                    env={"PYTHONHASHSEED": "0"},  # the only thing it is told; sets keep their order
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    cwd="/",
+                    start_new_session=True,
+                )
+            except OSError as error:  # no process or memory left
+                self._control.close()
+                raise WorkerFault(f"it cannot be started: {error.strerror or error}") from error
         try:
             ready = self._request(
                 {

@@ -117,7 +117,7 @@ def _lines(path: Path, field: str) -> list[tuple[str, dict[str, Any]]]:
             if not (isinstance(row["question"], str) and isinstance(row["answer"], str)):
                 raise TypeError
             (row["question"] + row["answer"]).encode()  # half a surrogate pair is no text
-        except (json.JSONDecodeError, UnicodeEncodeError, KeyError, TypeError):
+        except (ValueError, RecursionError, KeyError, TypeError):
             raise DgrpoError(
                 f"{place}: not an object with texts `question` and `answer`",
                 remedy="one JSON object per line, as GSM8K is published",

@@ -9,6 +9,8 @@ Leaves out: problems whose answer is not a number, and programs that read input.
 
 from __future__ import annotations
 
+import keyword
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
@@ -16,7 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from dgrpo.errors import DgrpoError
 from dgrpo.records import Prompt
@@ -42,6 +44,24 @@ class OfferedLibrary(BaseModel):
     """What programs import; with `file`, its stem unless given."""
     source: str
     """Python source. It runs in the sandbox, as untrusted as the programs."""
+
+    @field_validator("name")
+    @classmethod
+    def _importable(cls, name: str) -> str:
+        if keyword.iskeyword(name) or name == "__main__":
+            raise ValueError("not a name that Python can import")
+        if name in sys.stdlib_module_names:
+            raise ValueError("a module of the standard library has this name: choose another")
+        return name
+
+    @field_validator("source")
+    @classmethod
+    def _compiles(cls, source: str) -> str:
+        try:
+            compile(source, "<library>", "exec")
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            raise ValueError(f"not Python: {error}") from None
+        return source
 
     @model_validator(mode="before")
     @classmethod

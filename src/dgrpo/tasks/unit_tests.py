@@ -14,6 +14,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import zlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -229,8 +230,11 @@ def _read(file: Path) -> dict[str, Problem]:
     try:
         data = file.expanduser().read_bytes()
         text = (gzip.decompress(data) if file.suffix == ".gz" else data).decode()
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise DgrpoError(f"task.file = {str(file)!r} cannot be read: {error}") from None
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise DgrpoError(
+            f"task.file = {str(file)!r} cannot be read: {error}",
+            remedy="give HumanEval.jsonl, as published or as .gz",
+        ) from None
     problems: dict[str, Problem] = {}
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
@@ -245,7 +249,7 @@ def _problem(line: str, place: str) -> Problem:
         _, head, function, solution, test = (row[name] for name in _FIELDS)
         if not all(isinstance(part, str) for part in (head, function, solution, test)):
             raise TypeError
-    except (json.JSONDecodeError, KeyError, TypeError):
+    except (ValueError, RecursionError, KeyError, TypeError):  # too long a number, too deep a list
         raise DgrpoError(
             f"{place}: not an object with texts " + ", ".join(f"`{name}`" for name in _FIELDS),
             remedy="one JSON object per line, as HumanEval is published",
