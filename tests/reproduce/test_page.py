@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from tests.report.tags import Tags
 from tests.reproduce.finished_runs import experiment, write_file, write_finished
 
@@ -161,6 +162,15 @@ def test_measured_points_stand_beside_the_theory(tmp_path: Path) -> None:
     assert drawn[2].points == ()
     assert share_picture(found, scale=1).startswith(b"\x89PNG")
     assert share_picture([], scale=1).startswith(b"\x89PNG")
+
+
+def test_theory_goes_by_the_experiments_scaling(tmp_path: Path) -> None:
+    plain = experiment("plain", learner={"advantage_scaling": "none"})
+    batch = experiment("batch", learner={"advantage_scaling": "batch"})
+    runs = {one.name: runs_of(tmp_path, one, **ADVANTAGES) for one in (plain, batch)}
+    (found,) = measured([plain, batch], runs)  # a batch's deviation is no group's matter
+    right = runs["plain"][0].rounds[-1].reward_by_label["honest"]
+    assert found.predicted == pytest.approx(0.75 * (1 - right), abs=1e-6)
 
 
 def test_the_shipped_comparison_renders_without_a_single_run(tmp_path: Path) -> None:
