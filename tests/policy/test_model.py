@@ -84,6 +84,16 @@ def test_digest_of_a_folder_notices_other_weights_and_other_settings(folder: Pat
     assert len({before, changed, digest_of(str(folder))}) == 3
 
 
+def test_digest_of_a_folder_notices_weights_and_words_in_other_files(folder: Path) -> None:
+    digests = {digest_of(str(folder))}
+    for name in ("pytorch_model.bin", "tokenizer.model", "merges.txt"):
+        (folder / name).write_bytes(b"one")
+        digests.add(digest_of(str(folder)))
+        (folder / name).write_bytes(b"other")
+        digests.add(digest_of(str(folder)))
+    assert len(digests) == 7
+
+
 def test_tokenizer_digest_notices_another_merge(model: LanguageModel, folder: Path) -> None:
     table = json.loads((folder / "tokenizer.json").read_text())
     table["model"]["merges"].pop()

@@ -151,13 +151,24 @@ def test_a_finished_run_is_never_relabelled(whole: Path, tmp_path: Path) -> None
         run(tiny(), out)
 
 
-def test_a_changed_pool_is_refused(whole: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("field", "recorded"),
+    [
+        ("pool_digest", "0" * 16),
+        ("solutions_digest", "0" * 16),
+        ("measure_sources", {"mine.py:Mine": "0" * 16}),
+    ],
+)
+def test_a_changed_pool_solution_or_measure_is_refused(
+    whole: Path, tmp_path: Path, field: str, recorded: object
+) -> None:
     out = tmp_path / "copy"
     shutil.copytree(whole, out)
     file = out / "seed-0" / "experiment.json"
     described = json.loads(file.read_text())
-    file.write_text(json.dumps({**described, "pool_digest": "0" * 16}))
-    with pytest.raises(DgrpoError, match="pool_digest"):
+    assert field in described
+    file.write_text(json.dumps({**described, field: recorded}))
+    with pytest.raises(DgrpoError, match=field):
         run(tiny(), out)
 
 
