@@ -13,7 +13,6 @@ from __future__ import annotations
 import ast
 import keyword
 import re
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from random import Random
@@ -24,7 +23,7 @@ from pydantic import Field, field_validator, model_validator
 from dgrpo.attacks.base import ThinkingAttack, share_of_true
 from dgrpo.errors import DgrpoError
 from dgrpo.records import Prompt
-from dgrpo.sandbox import Library
+from dgrpo.sandbox import Library, checked_name
 from dgrpo.tasks.assignment import Topology
 from dgrpo.tasks.base import LoadedTask
 from dgrpo.tasks.executed import SandboxedTask
@@ -55,11 +54,7 @@ class CodeImport(ThinkingAttack):
     @field_validator("library")
     @classmethod
     def _importable(cls, library: str) -> str:
-        if not library.isidentifier() or keyword.iskeyword(library) or library == "__main__":
-            raise ValueError("not a name that Python can import")
-        if library in sys.stdlib_module_names:
-            raise ValueError("a module of the standard library has this name")
-        return library
+        return checked_name(library)
 
     @model_validator(mode="after")
     def _callable(self) -> CodeImport:

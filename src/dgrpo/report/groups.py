@@ -180,13 +180,8 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
 def _one_per_seed(runs: Sequence[Run]) -> tuple[Run, ...]:
     """By seed; a copy is no second seed."""
     best: dict[int, Run] = {}
-    for run in runs:
-        held = best.setdefault(run.seed, run)
-        if (run.summary is not None, len(run.rounds)) > (
-            held.summary is not None,
-            len(held.rounds),
-        ):
-            best[run.seed] = run
+    for run in sorted(runs, key=lambda r: (r.summary is not None, len(r.rounds)), reverse=True):
+        best.setdefault(run.seed, run)
     return tuple(best[seed] for seed in sorted(best))
 
 

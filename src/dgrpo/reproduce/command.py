@@ -158,9 +158,7 @@ class Reproduction:
     def status_line(self) -> str:
         """The whole matrix in one line."""
         tasks, workers = self.missing, self.settings.workers
-        wanted = len(
-            {Task(e.experiment, seed, e.headline).key for e in self.entries for seed in e.seeds}
-        )
+        wanted = len(missing(self.entries, ()))
         left = duration(Estimate(self.found).left(tasks, workers, self._played))
         return f"{wanted - len(tasks)} of {wanted} runs finished; left: {left} on {workers} workers"
 

@@ -88,8 +88,8 @@ class RunFolder:
         finally:
             os.close(handle)
 
-    def check_way(self, rounds: int) -> None:
-        """Raise DgrpoError where what is there cannot go on to `rounds`, before it is touched."""
+    def _check_way(self, rounds: int) -> None:
+        """Raise DgrpoError where what is there cannot go on to `rounds`."""
         done = updates_done(self.path)
         summary = self.path / "summary.json"
         finished = int(read_json(summary)["rounds"]) if summary.exists() else 0
@@ -108,7 +108,8 @@ class RunFolder:
     def open(self, description: dict[str, Any]) -> None:
         """Describe the run, or check that the folder holds the same.
 
-        Raises DgrpoError naming the first field that differs.
+        Raises DgrpoError naming the first field that differs, or where the run that is there
+        cannot go on to the rounds asked for: before anything is touched.
         """
         file = self.path / "experiment.json"
         held: dict[str, Any] = {}
@@ -119,6 +120,7 @@ class RunFolder:
             played, asked = (one["experiment"]["rounds"] for one in (held, description))
             if finished and played >= asked:
                 return  # it describes what was played, with the libraries that played it
+        self._check_way(description["experiment"]["rounds"])
         played_by = [*held.get("source_digests", ()), *description["source_digests"]]
         description = {**description, "source_digests": list(dict.fromkeys(played_by))}
         with writing(self.path):

@@ -55,7 +55,6 @@ def run_experiment(experiment: Experiment, seed: int, out: Path | None, watch: W
     check_start(experiment, task)
     description = describe(experiment, seed, task)
     with folder.held():
-        folder.check_way(experiment.rounds)
         folder.open(description)
         return _play(experiment, seed, task, folder, watch)
 

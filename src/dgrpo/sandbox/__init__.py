@@ -15,7 +15,15 @@ what.
 """
 
 from dgrpo.sandbox.engine import Sandbox, open_sandbox, shared_sandbox
-from dgrpo.sandbox.programs import Examination, Failed, Library, Outcome, Program, Status
+from dgrpo.sandbox.programs import (
+    Examination,
+    Failed,
+    Library,
+    Outcome,
+    Program,
+    Status,
+    checked_name,
+)
 from dgrpo.sandbox.settings import SandboxBroken, SandboxSettings, SandboxUnavailable
 
 __all__ = [
@@ -29,6 +37,7 @@ __all__ = [
     "SandboxSettings",
     "SandboxUnavailable",
     "Status",
+    "checked_name",
     "open_sandbox",
     "shared_sandbox",
 ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import keyword
+import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +20,15 @@ class Library:
 
     name: str
     source: str
+
+
+def checked_name(name: str) -> str:
+    """`name` if a library can have it; ValueError says why not."""
+    if not name.isidentifier() or keyword.iskeyword(name) or name == "__main__":
+        raise ValueError("not a name that Python can import")
+    if name in sys.stdlib_module_names:
+        raise ValueError("a module of the standard library has this name")
+    return name
 
 
 @dataclass(frozen=True)

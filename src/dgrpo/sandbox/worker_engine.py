@@ -101,14 +101,10 @@ class WorkerSandbox(Sandbox):
                     idle = True
                 except WorkerFault as error:
                     fault = error
-                    if worker is not None:
-                        worker.close()
-                        self._started.discard(worker)
+                    self._end(worker)
                     worker = None
-            if worker is not None:  # the last attempt was idle
-                worker.close()
-                self._started.discard(worker)
-                worker = None
+            self._end(worker)  # it lives where the last attempt was idle
+            worker = None
             try:
                 worker = self._start()
                 _play(worker, PROBE)
@@ -127,6 +123,11 @@ class WorkerSandbox(Sandbox):
         worker = WorkerProcess(self._settings, self._filter, self._wrap)
         self._started.add(worker)
         return worker
+
+    def _end(self, worker: WorkerProcess | None) -> None:
+        if worker is not None:
+            worker.close()
+            self._started.discard(worker)
 
     def _start_first(self) -> WorkerProcess:
         try:

@@ -9,8 +9,6 @@ Leaves out: problems whose answer is not a number, and programs that read input.
 
 from __future__ import annotations
 
-import keyword
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
@@ -22,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from dgrpo.errors import DgrpoError
 from dgrpo.records import Prompt
-from dgrpo.sandbox import Library, SandboxSettings
+from dgrpo.sandbox import Library, SandboxSettings, checked_name
 from dgrpo.tasks.base import Task, make_prompt, pool_of_unique
 from dgrpo.tasks.equations import Working, working_of
 from dgrpo.tasks.executed import ProgramTask
@@ -48,11 +46,7 @@ class OfferedLibrary(BaseModel):
     @field_validator("name")
     @classmethod
     def _importable(cls, name: str) -> str:
-        if keyword.iskeyword(name) or name == "__main__":
-            raise ValueError("not a name that Python can import")
-        if name in sys.stdlib_module_names:
-            raise ValueError("a module of the standard library has this name: choose another")
-        return name
+        return checked_name(name)
 
     @field_validator("source")
     @classmethod
