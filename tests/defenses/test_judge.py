@@ -224,7 +224,12 @@ def test_the_key_is_read_from_the_environment_and_is_in_no_file(
             "leave endpoint out",
         ),
         ({"endpoint": "http://h/v1"}, "set model"),
-        ({"api_key_env": "KEY"}, "set endpoint"),
+        ({"api_key_env": "KEY"}, "set endpoint, or leave api_key_env out"),
+        ({"retries": 5}, "retries = 5 is not read by a judge in this process"),
+        ({"endpoint_fields": {"n": 1}}, "set endpoint, or leave endpoint_fields out"),
+        ({"endpoint": "http://h/v1", "model": "m", "device": "cuda"}, "leave device out"),
+        ({"endpoint": "http://h/v1", "model": "m", "top_k": 20}, "leave top_k out"),
+        ({"decision": "log-odds", "criticism": False, "top_p": 0.5}, "leave top_p out"),
         ({"endpoint": "http://user:pass@h/v1", "model": "m"}, "api_key_env"),
         ({"endpoint": "h:80", "model": "m"}, "must be http"),
         ({"timeout": 0}, "timeout"),
@@ -238,6 +243,14 @@ def test_knobs_that_cannot_be_meant_are_refused_with_a_remedy(
     with pytest.raises(DgrpoError) as caught:
         build("defenses", {"name": "judge", **knobs}, "defense")
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "knobs", [{}, {"endpoint": "http://h/v1", "model": "m"}, {"endpoint": None, "criticism": False}]
+)
+def test_a_saved_judge_names_every_knob_and_is_read_again(knobs: dict[str, Any]) -> None:
+    judge = Judge(**knobs)
+    assert build("defenses", {"name": "judge", **judge.model_dump()}, "defense") == judge
 
 
 @pytest.mark.parametrize("value", [None, "", "  ", "a\nb", "clé"])

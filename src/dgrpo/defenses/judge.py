@@ -26,12 +26,26 @@ from dgrpo.judging.bench import Bench, Question, shared_bench
 from dgrpo.judging.endpoint import EndpointJudge, checked_url
 from dgrpo.judging.local import LocalJudge
 from dgrpo.judging.prompts import Style
-from dgrpo.judging.verdicts import Policy, verdict_of
+from dgrpo.judging.verdicts import Policy, check_decision, verdict_of
 from dgrpo.policy.model import SHIPPED, ModelSettings, digest_of, load_model
 from dgrpo.policy.sampling import Sampling
 from dgrpo.records import Received, Verdict
 
 SHIPPED_JUDGE = "judge-nano"
+_HERE = ("device", "dtype", "batch", "top_k")
+"""Knobs of a judge in this process."""
+_THERE = (
+    "api_key_env",
+    "on_failure",
+    "timeout",
+    "round_timeout",
+    "retries",
+    "concurrency",
+    "endpoint_fields",
+)
+"""Knobs of a judge behind an endpoint."""
+_REPLY = ("temperature", "top_k", "top_p", "max_tokens")
+"""Knobs of a generated reply."""
 
 
 class Judge(Defense):
@@ -98,16 +112,7 @@ class Judge(Defense):
 
     @model_validator(mode="after")
     def _consistent(self) -> Judge:
-        if self.decision == "log-odds" and self.criticism:
-            raise DgrpoError(
-                'judge: decision = "log-odds" reads the first word; criticism comes before it',
-                remedy='set criticism = false, or decision = "generated"',
-            )
-        if self.decision == "generated" and self.threshold:
-            raise DgrpoError(
-                f"judge: threshold = {self.threshold:g} is read by log-odds only",
-                remedy='set decision = "log-odds" and criticism = false, or leave threshold out',
-            )
+        check_decision(self.name, self.decision, self.criticism, self.threshold)
         if self.decision == "log-odds" and self.endpoint:
             raise DgrpoError(
                 'judge: decision = "log-odds" needs a judge in this process, not an endpoint',
@@ -118,11 +123,23 @@ class Judge(Defense):
                 "judge: endpoint is given, but not which of its models",
                 remedy='set model = "…" to a name that the endpoint lists under /models',
             )
-        if self.api_key_env and not self.endpoint:
-            raise DgrpoError(
-                "judge: api_key_env is given, but no endpoint", remedy="set endpoint, or remove it"
-            )
+        if self.endpoint:
+            self._refuse_unread(_HERE, "an endpoint")
+        else:
+            self._refuse_unread(_THERE, "a judge in this process", "set endpoint, or ")
+        if self.decision == "log-odds":
+            self._refuse_unread(_REPLY, 'decision = "log-odds"')
         return self
+
+    def _refuse_unread(self, knobs: Sequence[str], reader: str, or_else: str = "") -> None:
+        """Refuse what nothing reads. A saved experiment names every knob: defaults are let pass."""
+        for knob in knobs:
+            value, usual = getattr(self, knob), type(self).model_fields[knob]
+            if value != usual.get_default(call_default_factory=True):
+                raise DgrpoError(
+                    f"judge: {knob} = {value!r} is not read by {reader}",
+                    remedy=f"{or_else}leave {knob} out",
+                )
 
     def models(self) -> tuple[str, ...]:
         """The judge, unless it is elsewhere."""

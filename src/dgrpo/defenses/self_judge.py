@@ -14,11 +14,10 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from dgrpo.defenses.base import Receiver, StatelessDefense
-from dgrpo.errors import DgrpoError
 from dgrpo.judging.bench import Question
 from dgrpo.judging.local import PromptTexts, judge_key, log_odds, odds_items, odds_opinion
 from dgrpo.judging.prompts import Style
-from dgrpo.judging.verdicts import Opinion, Policy, opinion_of, verdict_of
+from dgrpo.judging.verdicts import Opinion, Policy, check_decision, opinion_of, verdict_of
 from dgrpo.policy.sampling import SampleRequest
 from dgrpo.records import Received, Verdict
 
@@ -46,16 +45,7 @@ class SelfJudge(StatelessDefense):
 
     @model_validator(mode="after")
     def _consistent(self) -> SelfJudge:
-        if self.decision == "log-odds" and self.criticism:
-            raise DgrpoError(
-                'self-judge: decision = "log-odds" reads the first word; criticism comes before it',
-                remedy='set criticism = false, or decision = "generated"',
-            )
-        if self.decision == "generated" and self.threshold:
-            raise DgrpoError(
-                f"self-judge: threshold = {self.threshold:g} is read by log-odds only",
-                remedy='set decision = "log-odds" and criticism = false, or leave threshold out',
-            )
+        check_decision(self.name, self.decision, self.criticism, self.threshold)
         return self
 
     async def check(self, received: Sequence[Received], node: Receiver) -> list[Verdict]:

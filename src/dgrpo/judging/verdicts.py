@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from dgrpo.errors import DgrpoError
 from dgrpo.records import Verdict
 
 _DECISION = re.compile(r"<decision>\s{0,8}(yes|no)\s{0,8}</decision>", re.IGNORECASE)
@@ -77,6 +78,22 @@ def opinion_of(reply: str, *, last: bool = False) -> Opinion:
         return Opinion(undecided="unreadable", detail="its reply holds no decision")
     detail = reply.partition("<decision>")[0].removeprefix("Criticism:").strip()
     return Opinion(score=float(accept), accept=accept, detail=detail[:KEPT_CHARACTERS])
+
+
+def check_decision(
+    defense: str, decision: Literal["generated", "log-odds"], criticism: bool, threshold: float
+) -> None:
+    """Raises DgrpoError where a defense's settings about its decision contradict one another."""
+    if decision == "log-odds" and criticism:
+        raise DgrpoError(
+            f'{defense}: decision = "log-odds" reads the first word; criticism comes before it',
+            remedy='set criticism = false, or decision = "generated"',
+        )
+    if decision == "generated" and threshold:
+        raise DgrpoError(
+            f"{defense}: threshold = {threshold:g} is read by log-odds only",
+            remedy='set decision = "log-odds" and criticism = false, or leave threshold out',
+        )
 
 
 def verdict_of(
