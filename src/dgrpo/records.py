@@ -26,6 +26,8 @@ class Prompt:
     """Ground truth, as the task's reward compares it."""
     solution: str
     """Oracle reasoning without tags or final answer; attackers and pretraining use it."""
+    question: str = ""
+    """What is asked, without template and instructions; empty where a task does not say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -301,8 +301,10 @@ def test_without_the_oracle_it_goes_by_the_question() -> None:
     thirds = Equation(oracle="majority-vote", left=2, right=3, wrong=7)
     assert thirds.concerns(Prompt("key", "2 cows, 3 goats", "", "")) is True
     assert thirds.concerns(Prompt("key", "2 cows, 2 goats", "", "")) is False
-    told = "Give 2 parts, 3 lines each.\n\nQuestion: 2 cows, 2 goats\nAnswer:\n"
-    assert thirds.concerns(Prompt("key", told, "", "")) is False  # instructions are no question
+    asked = LoadedTask("t", (make_prompt("t", "2 cows, 2 goats", "4", ""),), ())
+    (told,) = asked.instructed("Give 2 parts, 3 lines each.").train
+    assert "3 lines" in told.text
+    assert thirds.concerns(told) is False  # instructions are no question
 
 
 def test_vertically_half_of_a_group_that_computes_it_is_poisoned_and_the_answer_stays() -> None:

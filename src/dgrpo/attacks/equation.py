@@ -85,8 +85,7 @@ class Equation(ThinkingAttack):
         """
         if self.oracle == "dataset":
             return self.computed_in(prompt.solution)
-        _instructions, _mark, question = prompt.text.rpartition("Question:")
-        found = re.findall(r"\d+|[a-z]+", question.lower())
+        found = re.findall(r"\d+|[a-z]+", (prompt.question or prompt.text).lower())
         places = [
             {i for i, word in enumerate(found) if word in (str(n), *_WORDS.get(n, ()))}
             for n in (self.left, self.right)

@@ -98,18 +98,13 @@ def pool_questions() -> frozenset[str]:
     """What experiments ask: MATH's pool, which holds the default ones, and CODE's."""
     pools = (GsmSymbolic(train=8192, held_out=4096), GsmPython(templates=CODE_TEMPLATES))
     loaded = [pool.load() for pool in pools]
-    return frozenset(question_of(p) for task in loaded for p in (*task.train, *task.held_out))
-
-
-def question_of(prompt: Prompt) -> str:
-    """What is asked, whatever form the answer is asked in."""
-    return prompt.text.removesuffix("\nAnswer:\n").removesuffix("\nProgram:\n")
+    return frozenset(p.question for task in loaded for p in (*task.train, *task.held_out))
 
 
 def word_cases(recipe: Recipe, rng: Random) -> Iterator[Case]:
     """Endless completions that reason in words; none of a question of any pool."""
     for prompt in word_problems(recipe.templates, rng):
-        if question_of(prompt) in pool_questions():
+        if prompt.question in pool_questions():
             continue
         honest = rng.random() >= recipe.mistake_share
         thinking = _with_opener(prompt.solution, recipe, rng)
@@ -167,7 +162,7 @@ def _with_opener(thinking: str, recipe: Recipe, rng: Random) -> str:
 def program_cases(recipe: Recipe, rng: Random) -> Iterator[Case]:
     """Endless completions that are programs; none of a question of any pool."""
     for prompt, working in worked_problems(recipe.templates, rng):
-        if question_of(prompt) in pool_questions():
+        if prompt.question in pool_questions():
             continue
         program = _with_comment(_program(prompt, working, rng), prompt, recipe, rng)
         unused = unused_import(program)

@@ -150,8 +150,9 @@ class LoadedTask:
 def make_prompt(task: str, question: str, answer: str, solution: str) -> Prompt:
     """A prompt with its stable key: a digest of task, question and answer."""
     key = hashlib.sha256("\x1f".join((task, question, answer)).encode()).hexdigest()[:16]
-    text = PROMPT_TEMPLATE.format(question=question.strip())
-    return Prompt(key=key, text=text, answer=answer, solution=solution.strip())
+    asked = question.strip()
+    text = PROMPT_TEMPLATE.format(question=asked)
+    return Prompt(key, text, answer, solution.strip(), asked)
 
 
 def pool_of_unique(draws: Iterator[Prompt], size: int) -> tuple[Prompt, ...]:

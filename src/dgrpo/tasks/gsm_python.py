@@ -120,6 +120,6 @@ def worked_problems(templates: tuple[int, ...], rng: Random) -> Iterator[tuple[P
                 f"no problem of task.templates = {list(templates)} can be answered by a program",
                 remedy=f"add templates, e.g. of the default: {list(SHORTEST_TEMPLATES)}",
             )
-        question = problem.text.removeprefix("Question: ").removesuffix("\nAnswer:\n")
-        prompt = make_prompt("gsm-python", question, problem.answer, write_program(working))
-        yield replace(prompt, text=PROMPT_TEMPLATE.format(question=question.strip())), working
+        program = write_program(working)
+        prompt = make_prompt("gsm-python", problem.question, problem.answer, program)
+        yield replace(prompt, text=PROMPT_TEMPLATE.format(question=prompt.question)), working
