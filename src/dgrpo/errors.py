@@ -34,6 +34,15 @@ class DgrpoError(Exception):
         return cls("; ".join(problems), remedy="; ".join(filter(None, remedies)))
 
 
+def first_line(error: BaseException) -> str:
+    """What an exception of a library says, without what follows; its type if it says nothing.
+
+    >>> first_line(OSError(f"no such folder{chr(10)}Traceback …")), first_line(KeyError())
+    ('no such folder', 'KeyError')
+    """
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
 def did_you_mean(wrong: str, known: list[str]) -> str:
     """The nearest known names, or all of them when none is near."""
     near = difflib.get_close_matches(wrong, known, n=3, cutoff=0.5)

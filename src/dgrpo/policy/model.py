@@ -24,7 +24,7 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-from dgrpo.errors import DgrpoError, did_you_mean
+from dgrpo.errors import DgrpoError, did_you_mean, first_line
 
 _MODEL_FILES = ("*.safetensors", "*.bin", "*.json", "*.jinja", "*.model", "*.txt")
 """Files of a model's folder that make it what it is: weights, settings, tokenizer."""
@@ -144,7 +144,7 @@ def load_model(settings: ModelSettings) -> LanguageModel:
         network = network.to(settings.device)
     except (RuntimeError, AssertionError) as error:
         raise DgrpoError(
-            f"model.device = {settings.device!r} cannot be used: {str(error).splitlines()[0]}",
+            f"model.device = {settings.device!r} cannot be used: {first_line(error)}",
             remedy='"cpu" always works; "cuda" needs a GPU build of torch',
         ) from error
     return LanguageModel(network.eval(), tokenizer)
@@ -193,10 +193,9 @@ def _load(loader: Any, source: str, name: str, **options: Any) -> Any:
     try:
         return loader.from_pretrained(source, **options)
     except (OSError, ValueError, KeyError, ImportError, json.JSONDecodeError) as error:
-        reason = str(error).strip().partition("\n")[0]
         needed = ", tokenizer.json among them" if part == "tokenizer" else ""
         raise DgrpoError(
-            f"model.name = {name!r}: the {part} cannot be loaded: {reason}",
+            f"model.name = {name!r}: the {part} cannot be loaded: {first_line(error)}",
             remedy=f"check the folder's files{needed}, or the name and your access to the hub",
         ) from error
     except Exception as error:

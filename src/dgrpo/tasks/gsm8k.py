@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from dgrpo.errors import DgrpoError
+from dgrpo.errors import DgrpoError, first_line
 from dgrpo.records import Prompt
 from dgrpo.tasks.base import LoadedTask, Task, make_prompt
 from dgrpo.tasks.reward import parse_number
@@ -94,7 +94,7 @@ class Gsm8k(Task):
                 (f"{self.dataset}, {split} row {number}", row) for number, row in enumerate(rows)
             )
         except (OSError, ValueError, KeyError) as error:
-            reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+            reason = f"{type(error).__name__}: {first_line(error)}"
             raise DgrpoError(
                 f"task.dataset = {self.dataset!r} cannot be loaded: {reason}",
                 remedy="check the name and the network, or give task.train_file",
