@@ -35,7 +35,7 @@ def main() -> None:
         err.print(f"[bold red]error:[/] {escape(str(error))}")
         sys.exit(2)
     except KeyboardInterrupt:
-        err.print("stopped; the same command goes on from the last checkpoint")
+        err.print("stopped; the same command goes on from what was saved")
         sys.exit(130)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 from tests.reproduce.finished_runs import experiment, write_file, write_finished
 
+from dgrpo.errors import DgrpoError
 from dgrpo.reproduce.command import Settings, reproduce
 from dgrpo.reproduce.matrix import Task
 from dgrpo.reproduce.scheduler import run_folder
@@ -79,6 +81,13 @@ def test_a_broken_file_is_told_harmlessly_and_gives_exit_code_1(tmp_path: Path) 
     assert "bad.toml" in told
     assert "[bold]" in told
     assert not set("\u202e\x1b") & set(told)
+
+
+@pytest.mark.parametrize("other", ["quick", "status"])
+def test_smoke_runs_are_never_collected(tmp_path: Path, other: str) -> None:
+    write_file(tmp_path / "experiments", "text-horizontal", rounds=50)
+    with pytest.raises(DgrpoError, match=f"--collect and --{other} exclude one another"):
+        call(tmp_path, collecting=True, **{other: True})
 
 
 def test_committed_runs_do_not_count_for_a_smoke_run_and_its_page_lies_elsewhere(

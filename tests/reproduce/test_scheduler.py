@@ -17,6 +17,7 @@ from rich.console import Console
 from tests.reproduce.finished_runs import experiment, write_file
 
 from dgrpo.experiment import Experiment
+from dgrpo.reproduce import scheduler
 from dgrpo.reproduce.display import MatrixDisplay
 from dgrpo.reproduce.estimate import Estimate
 from dgrpo.reproduce.matrix import Task, find_finished, runs_of
@@ -89,6 +90,26 @@ def test_failed_runs_are_told_and_the_others_finish(tmp_path: Path) -> None:
     shorter, _ = play([Task(experiment("healthy", rounds=1), 0, True)], tmp_path / "out")
     assert "went on to round 2, and 1 are asked for: move it away" in shorter.failed[0].problem
     assert lines.stat().st_mtime_ns == before
+
+
+def test_a_log_that_cannot_be_written_is_a_failure_that_says_so(tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("in the way")
+    outcome, _ = play([Task(experiment(), 0, True)], tmp_path)
+    assert "cannot be written" in outcome.failed[0].problem
+    assert outcome.finished == []
+
+
+def test_a_process_that_cannot_be_started_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(task: Task, out: Path, threads: int) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(scheduler, "_start", refuse)
+    tasks = [Task(experiment(), seed, True) for seed in range(2)]
+    outcome, _ = play(tasks, tmp_path)
+    assert [failure.task for failure in outcome.failed] == tasks
+    assert "Resource temporarily unavailable" in outcome.failed[0].problem
 
 
 def test_no_run_is_started_when_time_is_up(tmp_path: Path) -> None:

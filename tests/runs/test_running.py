@@ -19,7 +19,8 @@ from dgrpo.errors import DgrpoError
 from dgrpo.experiment import Experiment
 from dgrpo.policy.model import digest_of
 from dgrpo.runs import running
-from dgrpo.runs.folder import RunFolder, read_json, writing
+from dgrpo.runs.files import read_json, writing
+from dgrpo.runs.folder import RunFolder
 from dgrpo.runs.reader import find_runs
 from dgrpo.runs.running import run_experiment
 from dgrpo.sandbox import shared_sandbox
@@ -261,10 +262,19 @@ def test_fewer_rounds_than_an_interrupted_run_has_are_refused(whole: Path, tmp_p
     (out / "seed-0" / "summary.json").unlink()
     with pytest.raises(DgrpoError) as caught:
         run(tiny(rounds=2), out)
-    assert f"{out / 'seed-0'} has gone on to round 5, and rounds = 2" in caught.value.problem
-    assert "--rounds 5 or more" in caught.value.remedy
+    assert f"{out / 'seed-0'} has gone on to round 5 of 5, and rounds = 2" in caught.value.problem
+    assert "rounds = 5 or more" in caught.value.remedy
     assert not (out / "seed-0" / "summary.json").exists()
     assert lines(out) == lines(whole)
+
+
+def test_a_finished_run_whose_lines_are_gone_is_damaged(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(whole, out)
+    file = out / "seed-0" / "rounds.jsonl"
+    file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:3]))
+    with pytest.raises(DgrpoError, match="3 lines of a run finished at round 5"):
+        run(tiny(), out)
 
 
 def test_an_interrupted_run_can_be_cut_short(whole: Path, tmp_path: Path) -> None:
@@ -276,6 +286,8 @@ def test_an_interrupted_run_can_be_cut_short(whole: Path, tmp_path: Path) -> Non
     run(tiny(rounds=2), early)
     shutil.rmtree(checkpoint)
     shutil.copytree(early / "seed-0" / "checkpoint", checkpoint)
+    with pytest.raises(DgrpoError, match="has gone on to round 2 of 5, and rounds = 2"):
+        run(tiny(rounds=2), out)  # that point was measured on few samples
     run(tiny(rounds=3), out)
     header = json.loads((out / "seed-0" / "experiment.json").read_text())
     assert header["experiment"]["rounds"] == 3

@@ -108,7 +108,7 @@ def make_model(
     Raises DgrpoError if `out` already holds a model.
     """
     if (out / "config.json").exists():
-        raise DgrpoError(f"{out} already holds a model", remedy="give another --out")
+        raise DgrpoError(f"{out} already holds a model", remedy="give another --out, or delete it")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -39,6 +39,7 @@ from dgrpo.report.tables import (
     rate_text,
 )
 from dgrpo.report.visible import visible
+from dgrpo.runs.files import replace_file
 from dgrpo.runs.reader import Example, Run, Screening
 
 
@@ -195,9 +196,12 @@ def content_policy(scripts: list[str]) -> str:
 
 
 def write_file(file: Path, content: bytes) -> None:
-    """Write `content`, making the folder. Raises DgrpoError where that is not possible."""
+    """Write `content`, making the folder. Raises DgrpoError where that is not possible.
+
+    What was there stays whole until all of it is written.
+    """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
+        replace_file(file, content)
     except OSError as error:
         raise DgrpoError(f"cannot write {file}: {error.strerror}") from error

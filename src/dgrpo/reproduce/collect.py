@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dgrpo.reproduce.matrix import Entry, Found, fitting
-from dgrpo.runs.folder import writing
+from dgrpo.runs.files import writing
 
 SMALL_FILES = ("experiment.json", "rounds.jsonl", "summary.json")
 

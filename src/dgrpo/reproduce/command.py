@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dgrpo.errors import DgrpoError
 from dgrpo.report.page import write_file
 from dgrpo.report.visible import visible
 from dgrpo.reproduce.collect import collect
@@ -179,7 +180,15 @@ class Reproduction:
 
 
 def reproduce(settings: Settings, console: Console, *, status: bool, collecting: bool) -> int:
-    """The whole command; returns the exit code: 1 where a run failed or a file is broken."""
+    """The whole command; returns the exit code: 1 where a run failed or a file is broken.
+
+    Raises DgrpoError for options that exclude one another.
+    """
+    if collecting and (status or settings.quick):
+        raise DgrpoError(
+            f"--collect and {'--status' if status else '--quick'} exclude one another",
+            remedy="--collect copies the runs of the whole matrix; give one of the two",
+        )
     work = Reproduction(settings, console)
     if status:
         console.print(work.status())
@@ -193,8 +202,8 @@ def reproduce(settings: Settings, console: Console, *, status: bool, collecting:
         work.look()
     elif work.missing:
         outcome = work.play()
+    work.tell_failures(outcome.failed)  # before anything else can go wrong
     text, web = work.write()
-    work.tell_failures(outcome.failed)
     for task in outcome.not_started:
         console.print(f"not started, out of time: {task.title}", markup=False)
     console.print(f"{work.status_line()}\npage: {text}\n      {web}", soft_wrap=True, markup=False)

@@ -73,6 +73,11 @@ def run_folder(out: Path, task: Task) -> Path:
     return out / f"{task.experiment.name}-{task.experiment.digest[:8]}"
 
 
+def _log_of(out: Path, task: Task) -> Path:
+    """Where what a run prints is written."""
+    return out / "logs" / f"{run_folder(out, task).name}-seed-{task.seed}.log"
+
+
 def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
@@ -113,8 +118,14 @@ def play_all(
             if seconds is not None and time.monotonic() - started > seconds:
                 outcome.not_started, waiting = [*outcome.not_started, *waiting], []
             while waiting and len(busy) < workers:
-                busy.append(_start(waiting.pop(0), out, threads))
-                listener.started(busy[-1].task)
+                task = waiting.pop(0)
+                listener.started(task)
+                try:
+                    busy.append(_start(task, out, threads))
+                except OSError as error:
+                    problem = f"no process could be started: {error}"
+                    outcome.failed.append(Failure(task, problem, _log_of(out, task)))
+                    listener.ended(task, problem)
             wait([w.connection for w in busy] + [w.process.sentinel for w in busy], timeout=1.0)
             for worker in list(busy):
                 _listen(worker, listener)
@@ -128,8 +139,7 @@ def play_all(
 
 
 def _start(task: Task, out: Path, threads: int) -> _Worker:
-    folder = run_folder(out, task)
-    log = out / "logs" / f"{folder.name}-seed-{task.seed}.log"
+    folder, log = run_folder(out, task), _log_of(out, task)
     assignment = Assignment(task.experiment.resolved(), task.seed, str(folder), str(log), threads)
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)

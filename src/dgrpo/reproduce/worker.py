@@ -12,7 +12,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -57,17 +57,16 @@ def play(assignment: Assignment, connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _stop)
     os.environ["OMP_NUM_THREADS"] = str(assignment.threads)
-    with _logging(Path(assignment.log)):
-        try:
+    try:
+        with _logging(Path(assignment.log)):
             _run(assignment, connection)
-            connection.send(Ended())
-        except BrokenPipeError:  # the scheduler is gone
-            traceback.print_exc()
-        except Exception as error:
-            traceback.print_exc()
-            connection.send(Ended(str(error) or type(error).__name__))
-        finally:
-            connection.close()
+        connection.send(Ended())
+    except BrokenPipeError:  # the scheduler is gone
+        pass
+    except Exception as error:
+        connection.send(Ended(str(error) or type(error).__name__))
+    finally:
+        connection.close()
 
 
 def _run(assignment: Assignment, connection: Connection) -> None:
@@ -108,13 +107,27 @@ def _stop(*_: object) -> None:
 
 @contextmanager
 def _logging(file: Path) -> Iterator[None]:
-    """Send what this process and its children print into `file`; drop an empty one."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a", encoding="utf-8", errors="backslashreplace") as log:
+    """Send what this process and its children print into `file`, and what goes wrong inside.
+
+    Drops an empty one. Raises DgrpoError where it cannot be made.
+    """
+    from dgrpo.runs.files import writing
+
+    with writing(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        log = file.open("a", encoding="utf-8", errors="backslashreplace")
+    with log:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(log.fileno(), stream.fileno())
-        yield
-        sys.stderr.flush()
-        sys.stdout.flush()
+        try:
+            yield
+        except Exception:
+            with suppress(OSError):  # the disk is full, perhaps, and the reason goes elsewhere, too
+                traceback.print_exc()
+            raise
+        finally:
+            with suppress(OSError):
+                sys.stderr.flush()
+                sys.stdout.flush()
         if file.stat().st_size == 0:
             file.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """Run folders: the public format that scripts read. See docs/formats.md.
 
 * `folder.py`: `RunFolder`, one seed's folder while it is being written; resume
+* `files.py`: files that are whole at any moment
 * `lines.py`: what a line of rounds.jsonl and summary.json say, computed from a round's records
 * `reader.py`: the one reader of finished and unfinished folders
 * `running.py`: `run_experiment`, which plays a swarm into a folder

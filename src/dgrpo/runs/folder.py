@@ -7,7 +7,6 @@ name and renamed.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import json
@@ -23,8 +22,7 @@ import torch
 
 from dgrpo.errors import DgrpoError
 from dgrpo.experiment import OUTSIDE_DIGEST
-
-SCHEMA = 1
+from dgrpo.runs.files import read_json, replace_file, write_json, writing
 
 COMPLETIONS: dict[str, Any] = {
     "round": polars.Int64,
@@ -88,15 +86,16 @@ class RunFolder:
         finally:
             os.close(handle)
 
-    def _check_way(self, rounds: int) -> None:
-        """Raise DgrpoError where what is there cannot go on to `rounds`."""
+    def _check_way(self, rounds: int, begun_for: int) -> None:
+        """Raise DgrpoError where what was begun for so many rounds cannot go on to `rounds`."""
         done = updates_done(self.path)
         summary = self.path / "summary.json"
         finished = int(read_json(summary)["rounds"]) if summary.exists() else 0
-        if not finished and done > rounds:
+        least = done if begun_for <= done else done + 1  # points between have few samples
+        if not finished and rounds < least:
             raise DgrpoError(
-                f"{self.path} has gone on to round {done}, and rounds = {rounds}",
-                remedy=f"give --rounds {done} or more, or another --out",
+                f"{self.path} has gone on to round {done} of {begun_for}, and rounds = {rounds}",
+                remedy=f"ask for rounds = {least} or more, or give another --out",
             )
         if 0 < finished < rounds and not done:
             raise DgrpoError(
@@ -112,15 +111,15 @@ class RunFolder:
         cannot go on to the rounds asked for: before anything is touched.
         """
         file = self.path / "experiment.json"
+        asked = description["experiment"]["rounds"]
         held: dict[str, Any] = {}
         if file.exists():
             held = read_json(file)
             _same_run(self.path, held, description)
             finished = (self.path / "summary.json").exists()
-            played, asked = (one["experiment"]["rounds"] for one in (held, description))
-            if finished and played >= asked:
+            if finished and held["experiment"]["rounds"] >= asked:
                 return  # it describes what was played, with the libraries that played it
-        self._check_way(description["experiment"]["rounds"])
+        self._check_way(asked, held["experiment"]["rounds"] if held else asked)
         played_by = [*held.get("source_digests", ()), *description["source_digests"]]
         description = {**description, "source_digests": list(dict.fromkeys(played_by))}
         with writing(self.path):
@@ -181,7 +180,7 @@ class RunFolder:
                 remedy=f"delete {self.path} to start this seed again",
             )
         with writing(self.path):
-            _replace(self.rounds, b"".join(line + b"\n" for line in kept))
+            replace_file(self.rounds, b"".join(line + b"\n" for line in kept))
             for shard in (self.path / "completions").glob("to-*.parquet"):
                 if state is None or int(shard.stem.rpartition("-")[2]) > updates:
                     shard.unlink()
@@ -198,6 +197,16 @@ class RunFolder:
         if rounds != list(range(len(lines))):
             raise DgrpoError(
                 f"{self.rounds} is damaged: its rounds are not 0, 1, 2 and so on", remedy=remedy
+            )
+        return lines
+
+    def whole(self, rounds: int) -> list[dict[str, Any]]:
+        """The lines of a finished run. Raises DgrpoError where some of them are gone."""
+        lines = self.lines()
+        if len(lines) != rounds + 1:
+            raise DgrpoError(
+                f"{self.rounds} is damaged: {len(lines)} lines of a run finished at round {rounds}",
+                remedy=f"delete {self.path} to start this seed again",
             )
         return lines
 
@@ -240,45 +249,6 @@ def updates_done(path: Path) -> int:
         return int(read_json(path / "checkpoint" / "checkpoint.json")["updates"])
     except (DgrpoError, KeyError, TypeError, ValueError):
         return 0
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into a message that says what is safe and what to do."""
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise DgrpoError(
-            f"{path} cannot be written: {error.strerror or error}",
-            remedy=("free some space" if full else "check the path and its permissions")
-            + " and give the same command again: it goes on from the last checkpoint",
-        ) from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from `path`; DgrpoError if it is missing or damaged."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DgrpoError(
-            f"{path} is missing or damaged: {error}",
-            remedy=f"delete {path.parent} to start it again",
-        ) from None
-    if not isinstance(value, dict):
-        raise DgrpoError(f"{path} does not hold a JSON object")
-    return value
-
-
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write `value` under a temporary name, then rename."""
-    _replace(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content)
-    temporary.rename(path)
 
 
 def _file_digest(path: Path) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from dgrpo.attacks.base import Attack
 from dgrpo.experiment import Experiment
 from dgrpo.records import HeldOutScore, Judged, Label, RoundRecord
+from dgrpo.runs.reader import SCHEMA
 from dgrpo.tasks.base import LoadedTask
 
 Labels = Mapping[tuple[str, str, int], Label]
@@ -127,7 +128,7 @@ def summarise(
         for name in dict.fromkeys((*measures, *lines[0]["attack_success"]))
     }
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "experiment": experiment.name,
         "digest": digest,
         "seed": seed,

@@ -17,7 +17,8 @@ import torch
 from dgrpo.experiment import Experiment
 from dgrpo.plugins import plugin_sources
 from dgrpo.policy.model import digest_of
-from dgrpo.runs.folder import SCHEMA, RunFolder, read_json
+from dgrpo.runs.files import read_json
+from dgrpo.runs.folder import RunFolder
 from dgrpo.runs.lines import (
     Labels,
     base_line,
@@ -25,6 +26,7 @@ from dgrpo.runs.lines import (
     round_line,
     summarise,
 )
+from dgrpo.runs.reader import SCHEMA
 from dgrpo.swarm import Swarm, check_start
 from dgrpo.tasks.base import LoadedTask
 
@@ -67,7 +69,7 @@ def _play(
     if summary_file.exists():
         summary = read_json(summary_file)
         if summary["rounds"] >= experiment.rounds:
-            for line in folder.lines():
+            for line in folder.whole(summary["rounds"]):
                 watch(line)
             return Finished(folder.path, summary)
     done, state = folder.resume()
