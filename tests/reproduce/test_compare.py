@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 from tests.reproduce.finished_runs import experiment, write_finished
 
 from dgrpo.measurement.intervals import wilson
+from dgrpo.report.groups import Group
+from dgrpo.report.tables import experiment_row
 from dgrpo.reproduce.compare import Collapse, compare, curve_point, verdict_of
 from dgrpo.reproduce.page import figure_text, paper_page
 from dgrpo.reproduce.paper import Figure
@@ -268,6 +271,28 @@ def test_a_bound_beyond_the_range_is_decided(tmp_path: Path) -> None:
     some = {"tiny": runs(tmp_path, "tiny", {0: 0.1, 1: 0.1}, rounds=6)}
     assert not compare(figure(**asked, agrees=(0, 5)), some).undecided
     assert compare(figure(**asked, agrees=(0, 9)), some).undecided
+
+
+def test_a_bound_is_undecided_while_seeds_disagree_and_decided_where_nothing_can_change_it(
+    tmp_path: Path,
+) -> None:
+    asked = {"at": "half", "unit": "rounds"}
+    some = {"tiny": runs(tmp_path, "tiny", {0: 0.9, 1: 0.9, 2: 0.1}, rounds=6)}
+    assert compare(figure(**asked), some).censored == "≥"
+    assert compare(figure(**asked, agrees=(0, 5)), some).undecided
+    never = {"tiny": runs(tmp_path, "never", {0: 0.1, 1: 0.1}, rounds=6)}
+    row = compare(figure(**asked, agrees=(1, math.inf)), never)
+    assert (row.verdict, row.undecided) == ("agrees", False)
+
+
+def test_a_rate_of_screened_completions_has_the_interval_of_the_table(tmp_path: Path) -> None:
+    some = runs(tmp_path, "tiny", {0: 0.9, 1: 0.9})
+    rate = experiment_row(Group("tiny", tuple(some.values()))).poisoned_stopped
+    assert rate is not None
+    ours = compare(figure(metric="screening.poisoned_stopped"), {"tiny": some}).ours
+    assert ours is not None
+    assert (ours.mean, ours.low, ours.high) == (rate.share, rate.low, rate.high)
+    assert rate.low < rate.share < rate.high
 
 
 def test_a_difference_of_shares_is_at_most_all(tmp_path: Path) -> None:

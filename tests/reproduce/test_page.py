@@ -81,7 +81,7 @@ def test_what_was_not_run_is_said_and_not_explained(tmp_path: Path) -> None:
     assert "| not run yet |" in row
     assert "never shown" not in text
     assert "4 of 15 runs are finished" in text
-    assert "1 not run yet" in text
+    assert "are not run yet in 1" in text
     assert "| missing | headline | 2 | 0 of 5 |" in text
 
 

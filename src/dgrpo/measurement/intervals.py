@@ -24,8 +24,8 @@ class Interval:
     high: float | None
 
 
-def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The (low, high) score interval of a rate of independent items (Wilson 1927).
+def wilson(successes: int, trials: int) -> tuple[float, float]:
+    """The (low, high) 95 % score interval of a rate of independent items (Wilson 1927).
 
     No trials say nothing: (0, 1). Raises ValueError unless 0 ≤ successes ≤ trials.
 
@@ -35,7 +35,7 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float
     """
     if not 0 <= successes <= trials:
         raise ValueError(f"{successes} successes in {trials} trials")
-    z = NormalDist().inv_cdf(0.5 + _checked(confidence) / 2)
+    z = NormalDist().inv_cdf(0.975)
     if trials == 0:
         return 0.0, 1.0
     rate = successes / trials
@@ -78,14 +78,14 @@ def mean_over_seeds(values: Sequence[float], *, within: Bounds = UNBOUNDED) -> I
 def share_over_seeds(values: Sequence[float], samples: int) -> Interval:
     """As `mean_over_seeds`, of shares; `samples` is how many things they count together.
 
-    Where all are 0, or all are 1, their spread says nothing: the far bound is then Wilson's, over
-    all samples.
+    Where several are equal, 0 or 1 mostly, their spread says nothing: the interval is then
+    Wilson's, over all samples.
 
     >>> share_over_seeds([0.0, 0.0], 2048)
     Interval(mean=0.0, low=0.0, high=0.001872...)
     """
     interval = mean_over_seeds(values, within=SHARE)
-    if interval.low is None or interval.mean not in (0, 1) or samples < 1:
+    if len(values) < 2 or len(set(values)) > 1 or samples < 1:
         return interval
     return Interval(interval.mean, *wilson(round(interval.mean * samples), samples))
 
@@ -126,9 +126,3 @@ def t_quantile(freedom: int) -> float:
         + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
         + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
     )
-
-
-def _checked(confidence: float) -> float:
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence {confidence} is not between 0 and 1")
-    return confidence

@@ -21,9 +21,9 @@ from dgrpo.measurement.intervals import (
     share_over_seeds,
 )
 from dgrpo.report.groups import measured_on, receivers
-from dgrpo.report.tables import independent
+from dgrpo.report.tables import Rate
 from dgrpo.reproduce.paper import Figure, Point
-from dgrpo.runs.reader import Run
+from dgrpo.runs.reader import Run, Screening
 
 Verdict = Literal[
     "agrees", "weaker", "stronger", "differs", "beyond the paper", "not run yet", "not measured"
@@ -100,28 +100,48 @@ def compare(figure: Figure, runs: Mapping[str, Mapping[int, Run]]) -> Comparison
 
 
 def _interval(figure: Figure, values: Sequence[float], mine: Sequence[Run]) -> Interval:
-    """Over seeds. Of a share that is 0 or 1 in all of them, by what was counted."""
+    """Over seeds. Of a share that is equal in all of them, by what was counted."""
     if figure.within != SHARE:
         return mean_over_seeds(values, within=figure.within)
     if figure.metric.startswith("screening."):
-        label = figure.metric.rpartition(".")[2].rpartition("_")[0]
-        screened = [line.screening for run in mine for line in run.rounds]
-        return share_over_seeds(values, independent(screened, label, receivers(mine[0])))
+        return _screened(figure, mine) or share_over_seeds(values, 0)
     measure = figure.metric.removeprefix("metrics.")
     if figure.metric == "attack_success":  # the first measure that the file lists
         measure = mine[0].settings["measure"][0]["name"]
-    lines = [run.rounds[0 if figure.at == "start" else -1] for run in mine]
+    place = {"start": slice(1), "peak": slice(1, 1 + _PEAK_WINDOW)}.get(figure.at, slice(-1, None))
+    lines = [line for run in mine for line in run.rounds[place]]
     return share_over_seeds(values, sum(measured_on(line, measure) for line in lines))
 
 
+def _screened(figure: Figure, mine: Sequence[Run]) -> Interval | None:
+    """A rate of screened completions as the report has it; None where nothing was screened."""
+    *place, counted = figure.metric.split(".")[1:]
+
+    def stopped(one: Screening) -> int:
+        of: Any = one.by_defense.get(place[-1]) if place else one
+        return getattr(of, counted, 0)
+
+    by_seed = [[line.screening for line in run.rounds] for run in mine]
+    label = counted.rpartition("_")[0]
+    rate = Rate.of(by_seed, label, receivers(mine[0]), stopped)
+    if rate is None:
+        return None
+    if figure.complement:
+        return Interval(1 - rate.share, 1 - rate.high, 1 - rate.low)
+    return Interval(rate.share, rate.low, rate.high)
+
+
 def _bounded(row: Comparison, censored: Censored) -> Comparison:
-    """The row of a mean that is a bound: decided only where it lies beyond the range already."""
-    assert row.ours is not None
+    """The row of a mean that is a bound: decided only where nothing beyond it could change it."""
+    ours = row.ours
+    assert ours is not None
     low, high = row.figure.agrees or (-math.inf, math.inf)
-    decided = (censored == "≥" and row.ours.mean > high) or (
-        censored == "≤" and row.ours.mean < low
+    least = ours.mean if ours.low is None else ours.low
+    most = ours.mean if ours.high is None else ours.high
+    decided = (censored == "≥" and (least > high or (least >= low and high == math.inf))) or (
+        censored == "≤" and (most < low or (most <= high and low == -math.inf))
     )
-    alone = Interval(row.ours.mean, None, None)
+    alone = Interval(ours.mean, None, None)
     return replace(row, ours=alone, censored=censored, undecided=not decided)
 
 

@@ -38,7 +38,7 @@ class DefendedRow:
     """The attack's name, or `none` for a control (with `silent` if a node was)."""
     topology: str
     defense: str
-    """Labels of its defenses, or `none`."""
+    """Labels of its defenses and a KL term, or `none`."""
     on_reject: str
     """Empty without a defense: nothing is rejected."""
     seeds: int
@@ -55,7 +55,7 @@ class DefendedRow:
     @property
     def in_pivot(self) -> bool:
         """Whether it is an attack of the attack × defense table, no control and no variant."""
-        return not self.attack.startswith("none") and (self.headline or bool(self.on_reject))
+        return not self.attack.startswith("none") and (self.headline or self.defense != "none")
 
 
 def defended_row(entry: Entry, runs: Sequence[Run]) -> DefendedRow:
@@ -70,15 +70,21 @@ def defended_row(entry: Entry, runs: Sequence[Run]) -> DefendedRow:
         name=experiment.name,
         attack=" + ".join(real) or silent,
         topology=experiment.topology,
-        defense=" + ".join(d.label for d in experiment.defense) or "none",
+        defense=" + ".join(_defenses(experiment)) or "none",
         on_reject=experiment.on_reject if experiment.defense else "",
         seeds=len(runs),
-        wanted=len(entry.seeds),
+        wanted=max(len(entry.seeds), len(runs)),
         headline=entry.headline,
         figures=experiment_row(group) if group else None,
         reward=rewards[-1] if group and rewards and rewards[-1].round == group.rounds else None,
         cost=screening_cost(experiment, runs) if experiment.defense else None,
     )
+
+
+def _defenses(experiment: Experiment) -> list[str]:
+    """What stands against an attack: a KL term to the base model rejects nothing, but holds it."""
+    beta = experiment.learner.beta
+    return [d.label for d in experiment.defense] + ([f"KL, β = {beta:g}"] if beta else [])
 
 
 def defended_rows(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dgrpo.report.tables import NOTHING, interval_text, number, percent
-from dgrpo.reproduce.compare import Comparison
+from dgrpo.reproduce.compare import Comparison, Verdict
 from dgrpo.reproduce.curves import Drawn
 from dgrpo.reproduce.defended import HEADINGS, DefendedRow, cells
 from dgrpo.reproduce.matrix import Entry
@@ -24,8 +24,9 @@ QUICK = (
 CURVES = (
     "Means over n seeds, with Student's 95 % band from three seeds on. Between the ends a seed's "
     "point is of 64 held-out completions, of the same 64 prompts in every round and with every "
-    "seed: the step to the last point, of 1,024, is also one to other prompts. Drop and zero "
-    "reward: what becomes of rejected completions."
+    "seed: the step to the last point, of 1,024, is also one to other prompts (MATH: of its own "
+    "questions, all of them at every point). Drop and zero reward: what becomes of rejected "
+    "completions."
 )
 EVERY = (
     "After the last round, mean over seeds with Student's 95 % t interval; training reward: of "
@@ -106,12 +107,7 @@ def paper_page(
 def _introduction(
     comparisons: Sequence[Comparison], progress: Sequence[tuple[Entry, int]], quick: bool
 ) -> tuple[str, ...]:
-    told_of = [one for one in comparisons if not (quick and one.seeds)]
-    counts = Counter(one.verdict for one in told_of)
-    told = ", ".join(
-        f"{count} {verdict}{_doubts([one for one in told_of if one.verdict == verdict])}"
-        for verdict, count in counts.most_common()
-    )
+    told = _tally([one for one in comparisons if not (quick and one.seeds)])
     done = sum(min(finished, len(entry.seeds)) for entry, finished in progress)
     wanted = sum(len(entry.seeds) for entry, _ in progress)
     return (
@@ -119,10 +115,11 @@ def _introduction(
         'The paper: "Hail to the Thief", arXiv 2511.09780; its models have 1.5 to 14 B parameters, '
         "ours less than 2 M, so agreement means that the effect is there, not that the number is "
         "the same.",
-        f"{done} of {wanted} runs are finished. Of {len(comparisons)} figures: {told}.",
+        f"{done} of {wanted} runs are finished. {told}",
         "Ours: mean over n seeds after the last round, with Student's 95 % t interval over seeds "
-        "(none for n = 1); of a share that is 0 or 1 in all seeds, Wilson's (MATH: over "
-        "different questions). All seeds share one "
+        "(none for n = 1); of a share that is 0 or 1 in all seeds, Wilson's (MATH: over its own "
+        "questions, counted once per seed); of what a defense stops or rejects, that of the table "
+        "of every experiment. All seeds share one "
         "base model and one pool of prompts, so intervals cover training and sampling. A figure "
         "agrees if the mean lies in the range under `agrees`; a verdict is `undecided` as long as "
         "its interval reaches over an end of that range. Where a run never reached what is asked "
@@ -135,10 +132,38 @@ def _introduction(
     )
 
 
+_TOLD: dict[Verdict, str] = {
+    "agrees": "ours agree in",
+    "weaker": "are weaker in",
+    "stronger": "are stronger in",
+    "differs": "differ in",
+    "not measured": "are not measured in",
+    "not run yet": "are not run yet in",
+}
+
+
+def _tally(rows: Sequence[Comparison]) -> str:
+    """How many rows have which verdict, and how many go beyond the paper."""
+    of_paper = [row for row in rows if row.verdict != "beyond the paper"]
+    by_verdict = {v: [row for row in of_paper if row.verdict == v] for v in _TOLD}
+    told = ", ".join(
+        f"{_TOLD[verdict]} {len(those)}{_doubts(those)}"
+        for verdict, those in by_verdict.items()
+        if those
+    )
+    beyond = len(rows) - len(of_paper)
+    return (f"Of {len(of_paper)} figures of the paper {told}. " if told else "") + (
+        f"{beyond} rows go beyond it." if beyond else ""
+    )
+
+
 def _doubts(rows: Sequence[Comparison]) -> str:
     """How many of a verdict's rows rest on one seed, and how many are undecided."""
     doubts = [doubt for row in rows if (doubt := _doubt(row))]
-    told = [f"{count} {doubt}" for doubt, count in Counter(doubts).items()]
+    told = [
+        f"{count} {'of ' if doubt == 'one seed' else ''}{doubt}"
+        for doubt, count in Counter(doubts).items()
+    ]
     return f" ({', '.join(told)})" if told else ""
 
 
@@ -277,15 +302,16 @@ def _theory(found: Sequence[Measured]) -> Table:
 
     return Table(
         "Poisoned share: theory and measurement",
-        "Undefended runs. Share: of a group that holds poison. Right: mean reward of the group's "
-        "other completions over the run (vertically decoys). Advantage of a poisoned completion: "
-        "theory is the exact expectation for groups of G at each round's rate, all prompts equally "
-        "hard; measured is what receivers computed. Push: share × advantage.",
-        ("Experiment", "Topology", "n", "Share", "Right", "Advantage, theory",
+        "Undefended runs, without a KL term. Share: of a group that holds poison. Right: mean "
+        "reward of the group's other completions over the run (vertically decoys). Advantage of a "
+        "poisoned completion: theory is the exact expectation for groups of G at each round's "
+        "rate, all prompts equally hard; measured is what receivers computed. Push: share × "
+        "advantage.",
+        ("Experiment", "Topology", "Prompts × group", "n", "Share", "Right", "Advantage, theory",
          "Advantage, measured", "Push, theory", "Attack success"),
         tuple(
             (
-                one.name, one.topology, str(one.seeds), percent(one.share, 1),
+                one.name, one.topology, one.round_size, str(one.seeds), percent(one.share, 1),
                 percent(one.honest_right), written(one.predicted),
                 interval_text(one.advantage, written) if one.advantage else "not recorded",
                 written(one.share * one.predicted),

@@ -1,6 +1,7 @@
 """What undefended runs say about their poisoned share, beside the theory's prediction.
 
-Leaves out defended runs: a defense changes who is in a group. `share_charts` draws it.
+Leaves out defended runs (a defense changes who is in a group) and those with a KL term, which
+pulls beside the push. `share_charts` draws it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ class Measured:
 
     name: str
     topology: str
+    round_size: str
+    """Prompts of a round and completions for each: how much a round sees."""
     share: float
     """Poisoned share of a group that holds poison."""
     malicious_share: float
@@ -53,7 +56,9 @@ def measured(
     for experiment in experiments:
         attacks = {plugin_name(type(attack)) for attack in experiment.attack}
         mine = list(runs.get(experiment.name, {}).values())
-        if not mine or experiment.defense or not attacks or attacks & set(CONTROLS):
+        if not mine or not attacks or attacks & set(CONTROLS):
+            continue
+        if experiment.defense or experiment.learner.beta:
             continue
         if any(getattr(attack, "oracle", "dataset") != "dataset" for attack in experiment.attack):
             continue
@@ -94,6 +99,7 @@ def _measured(experiment: Experiment, runs: Sequence[Run]) -> Measured | None:
     return Measured(
         name=experiment.name,
         topology=experiment.topology,
+        round_size=f"{experiment.prompts_per_round} × {experiment.group_size}",
         share=poisoned / experiment.group_size,
         malicious_share=experiment.malicious / experiment.nodes,
         honest_right=fmean(rights),
