@@ -17,6 +17,8 @@ from typing import Any
 
 STARTED_WITHIN = 180.0
 """Seconds; importing torch and loading a model on a busy machine."""
+ENDS_WITHIN = 30.0
+"""Seconds that a server gets to end, asked and then killed."""
 
 
 @contextmanager
@@ -34,7 +36,11 @@ def transformers_serve(folder: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}/v1"
     finally:
         process.terminate()
-        process.wait()
+        try:
+            process.wait(ENDS_WITHIN)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(ENDS_WITHIN)
 
 
 def _wait_until_healthy(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.judging.servers import Misbehaving, chat, misbehaving, transformers_serve
+from tests.judging.servers import Misbehaving, chat, is_probe, misbehaving, transformers_serve
 from tests.judging.small_judge import questions
 
 from dgrpo.judging.endpoint import REPLY_BYTES, EndpointJudge, checked_url
@@ -149,12 +149,16 @@ def test_the_key_is_in_no_log_and_no_representation(
 
 def test_at_most_so_many_requests_are_made_at_a_time(server: Misbehaving) -> None:
     now, most = [0], [0]
+    three = threading.Barrier(3, timeout=30.0)
 
     def count(number: int, body: dict[str, Any]) -> Any:
+        if is_probe(body):
+            return YES
         with server.lock:
             now[0] += 1
             most[0] = max(most[0], now[0])
-        server.closing.wait(0.1)
+        three.wait()  # none is answered before three have come
+        server.closing.wait(0.1)  # in which a fourth would come
         with server.lock:
             now[0] -= 1
         return YES
@@ -335,10 +339,12 @@ def test_a_slow_completion_takes_the_policy_of_outages_from_everyone(server: Mis
     def one_at_a_time(number: int, body: dict[str, Any]) -> Any:
         if poison in body["messages"][0]["content"]:
             stalled.set()
+        if number == 1:
+            asked.timeout = 0.5  # from here on nothing has to be answered in time
         return 30.0 if stalled.is_set() else YES
 
     server.behaviour = one_at_a_time
-    asked = judge(server.url, timeout=0.5, concurrency=1)
+    asked = judge(server.url, concurrency=1)
     for opinions in (ask(asked), ask(asked)):
         assert {one.undecided for one in opinions if one.provoked} == {"timeout"}
         assert all(one.provoked for one in opinions if one.undecided)
@@ -366,6 +372,106 @@ def test_a_node_that_asks_while_another_has_texts_out_meets_no_outage(server: Mi
 
     opinions = asyncio.run(both())
     assert kinds(opinions) == {"unreachable"}
+    assert all(one.provoked for one in opinions)
+
+
+POLICIES: dict[str, Policy] = {"unreadable": "reject", "on_failure": "accept"}
+
+
+def test_one_that_kills_the_server_while_another_node_asks_is_accepted_in_no_later_round(
+    server: Misbehaving,
+) -> None:
+    """The other node's probes are answered while the text is out, so they clear nobody."""
+    poison = questions()[1].completion
+    out, others_done, killed = threading.Event(), threading.Event(), threading.Event()
+
+    def mortal(number: int, body: dict[str, Any]) -> Any:
+        if killed.is_set():
+            return 500, b"", {}
+        if poison in body["messages"][0]["content"]:
+            out.set()
+            assert others_done.wait(30.0)
+            killed.set()
+            return 500, b"", {}
+        return YES
+
+    server.behaviour = mortal
+    asked = judge(server.url)
+
+    async def both() -> list[Opinion]:
+        first = asyncio.create_task(asked.ask(questions()[1:2]))
+        assert await asyncio.to_thread(out.wait, 30.0)
+        assert kinds(await asked.ask(questions()[2:4])) == {""}
+        others_done.set()
+        return await first
+
+    for opinions in (asyncio.run(both()), ask(asked), ask(asked)):
+        verdicts = [verdict_of(one, threshold=0.0, **POLICIES) for one in opinions]
+        assert {(one.accepted, one.undecided) for one in verdicts} == {(False, "unreachable")}
+
+
+def test_a_probe_between_two_failures_of_one_round_clears_nobody(server: Misbehaving) -> None:
+    upsets, kills, killed = questions()[1].completion, questions()[3].completion, threading.Event()
+
+    def mortal(number: int, body: dict[str, Any]) -> Any:
+        if kills in body["messages"][0]["content"]:
+            killed.set()
+        upset = upsets in body["messages"][0]["content"]
+        return (500, b"", {}) if upset or killed.is_set() else YES
+
+    server.behaviour = mortal
+    asked = judge(server.url, concurrency=1)
+    assert [one.undecided for one in ask(asked)] == ["", "unreachable", "", *["unreachable"] * 3]
+    assert all(one.undecided and one.provoked for one in ask(asked))
+
+
+def test_a_probe_that_fails_after_anothers_texts_came_and_went_meets_no_outage(
+    server: Misbehaving,
+) -> None:
+    poison = questions()[1].completion
+    out, probing, others_done = threading.Event(), threading.Event(), threading.Event()
+
+    def overloaded(number: int, body: dict[str, Any]) -> Any:
+        if poison in body["messages"][0]["content"]:
+            out.set()
+            assert probing.wait(30.0)
+            return 500, b"", {}
+        if out.is_set() and not probing.is_set():
+            probing.set()
+            assert others_done.wait(30.0)
+            return 503, b"", {}
+        return YES
+
+    server.behaviour = overloaded
+    asked = judge(server.url)
+
+    async def both() -> list[Opinion]:
+        first = asyncio.create_task(asked.ask(questions()[1:2]))
+        assert await asyncio.to_thread(out.wait, 30.0)
+        second = asyncio.create_task(asked.ask(questions()[2:4]))
+        await first
+        others_done.set()
+        return await second
+
+    for opinions in (asyncio.run(both()), ask(asked)):  # and while it is left alone
+        assert kinds(opinions) == {"unreachable"}
+        assert all(one.provoked for one in opinions)
+
+
+def test_a_round_whose_time_goes_while_anothers_texts_are_out_meets_no_outage(
+    server: Misbehaving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.behaviour = lambda number, body: YES
+    asked = judge(server.url)
+
+    async def out_of_time(client: object) -> bool:
+        monkeypatch.undo()
+        await asked.ask(questions()[:2])
+        raise TimeoutError  # as the round's time limit does
+
+    monkeypatch.setattr(asked, "_alive", out_of_time)
+    opinions = ask(asked)
+    assert kinds(opinions) == {"timeout"}
     assert all(one.provoked for one in opinions)
 
 
@@ -400,9 +506,16 @@ def test_a_redirect_is_not_followed_to_another_host(server: Misbehaving) -> None
 def test_a_dead_endpoint_costs_one_timeout_and_is_left_alone_for_a_while(
     server: Misbehaving,
 ) -> None:
-    server.behaviour = lambda number, body: 30.0
+    arrived = threading.Event()
+
+    def dead(number: int, body: dict[str, Any]) -> Any:
+        arrived.set()
+        return 30.0
+
+    server.behaviour = dead
     asked = judge(server.url, timeout=0.5, retries=3)
     assert kinds(ask(asked)) == {"timeout"}
+    assert arrived.wait(30.0)
     assert len(server.bodies) == 1  # the probe, once; no completion left this process
     asked.timeout = 60.0
     asked._down_until += 60.0

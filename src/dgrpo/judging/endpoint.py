@@ -9,8 +9,8 @@ asked again: a dead endpoint costs one timeout, not one per completion.
 
 Whose fault it is: whatever fails while peers' texts are out, or after them, may have been brought
 about by a completion that crashes or stalls the server. It counts as `provoked`, for every
-completion and in later rounds, until a probe is answered again. A round ends with a probe, so that
-what fails after that is an outage.
+completion and in later rounds, until a probe is answered that was sent with no peer's text out. A
+round ends with a probe, so that what fails after that is an outage.
 
 Leaves out: streaming, tools, and log-odds (few servers give log-probabilities).
 """
@@ -106,10 +106,12 @@ class EndpointJudge:
     """On the monotonic clock: the circuit is open until then."""
     _outage: Opinion = field(default_factory=Opinion)
     """What the last probe found wrong."""
-    _suspected: bool = False
-    """Whether peers' texts have been sent since a probe was answered."""
+    _sent: int = 0
+    """Calls that have sent peers' texts so far."""
     _asking: int = 0
-    """Calls that have sent peers' texts, and are not done: nodes may ask about different ones."""
+    """Those of them that are not done: nodes may ask about different texts at a time."""
+    _cleared: int = 0
+    """Those of them after which a probe was answered, sent when no call was asking."""
     _dead: bool = False
     """Whether a probe failed in the middle of a round."""
     _answered: float = 0.0
@@ -118,9 +120,9 @@ class EndpointJudge:
     async def ask(self, questions: Sequence[Question]) -> list[Opinion]:
         """See `bench.Judging`. A client per call: event loops come and go with rounds."""
         if not questions or time.monotonic() < self._down_until:
-            return [replace(self._outage, provoked=self._provoked)] * len(questions)
+            return [self._unasked] * len(questions)
         late = Opinion(undecided="timeout", detail=f"not judged within {self.round_timeout:g} s")
-        opinions = [replace(late, provoked=self._provoked)] * len(questions)
+        opinions, cleared = [late] * len(questions), self._cleared
         try:
             async with (
                 asyncio.timeout(self.round_timeout),
@@ -134,6 +136,8 @@ class EndpointJudge:
                 await self._ask_all(client, questions, opinions)
         except TimeoutError:
             _log.warning("%s: %g s were not enough for a round", self.url, self.round_timeout)
+            if self._sent > cleared:  # where it was the probe that took them, another call's texts
+                return [replace(one, provoked=one.undecided in NO_REPLY) for one in opinions]
         return opinions
 
     async def _ask_all(
@@ -142,7 +146,7 @@ class EndpointJudge:
         """Fill `opinions` in place, so that what was decided in time survives a timeout."""
         if not await self._alive(client):
             self._down_until = time.monotonic() + self.timeout
-            opinions[:] = [replace(self._outage, provoked=self._provoked)] * len(questions)
+            opinions[:] = [self._unasked] * len(questions)
             return
         opinions[:] = [replace(late, provoked=True) for late in opinions]
         queue = iter(range(len(questions)))
@@ -164,7 +168,7 @@ class EndpointJudge:
                         opinions[rest] = replace(self._outage, provoked=True)
 
         self._asking += 1
-        self._suspected = True
+        self._sent += 1
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(self.concurrency, len(questions))):
@@ -175,9 +179,9 @@ class EndpointJudge:
             await self._alive(client)
 
     @property
-    def _provoked(self) -> bool:
-        """Whether a peer's text may have made it fail."""
-        return self._suspected or self._asking > 0
+    def _unasked(self) -> Opinion:
+        """On a completion that stays here because of the last outage."""
+        return replace(self._outage, provoked=self._outage.provoked or self._sent > self._cleared)
 
     async def _opinion(self, client: httpx2.AsyncClient, question: Question) -> Opinion:
         asked = judge_prompt(
@@ -194,14 +198,15 @@ class EndpointJudge:
 
     async def _alive(self, client: httpx2.AsyncClient) -> bool:
         """Whether a harmless question is answered in the API's form; `_outage` says why not."""
+        cleared, clears = self._cleared, 0 if self._asking else self._sent
         harmless = judge_prompt("1+1?", "2", style=self.style, criticism=self.criticism)
         try:
             await self._tries(client, self._body(harmless), probe=True)
         except _NoReplyError as failure:
-            self._outage = failure.opinion
+            self._outage = replace(failure.opinion, provoked=self._sent > cleared)
             _log.warning("%s gives no verdicts: %s", self.url, self._outage.detail)
             return False
-        self._suspected = self._dead = False
+        self._cleared, self._dead = max(self._cleared, clears), False
         return True
 
     async def _tries(
