@@ -8,8 +8,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,12 @@ from dgrpo.sandbox import (
     worker_engine,
     worker_process,
 )
+from dgrpo.sandbox.inside.jail import NOBODY
 from dgrpo.sandbox.worker_engine import WorkerSandbox
 from dgrpo.sandbox.worker_process import WorkerFault
 
+PATIENCE = 120.0
+"""Seconds that other processes get for what takes one or two, on a busy machine."""
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the worker runs on Linux")
 
 
@@ -48,6 +52,12 @@ def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
 def worker() -> Iterator[Sandbox]:
     with open_or_skip("worker", workers=1) as opened:
         yield opened
+
+
+def expects(kind: str, argument: str = "1") -> tuple[str, str]:
+    """Tests that pass where the candidate raises `kind`."""
+    lines = f"try:\n    f({argument})\nexcept {kind}:\n    pass\nelse:\n    assert False\n"
+    return "", lines
 
 
 # On every engine
@@ -115,8 +125,8 @@ def test_tests_in_a_jail_of_their_own_call_the_candidate(sandbox: Sandbox) -> No
 
 
 def test_tests_see_what_kind_of_error_the_candidate_raised(sandbox: Sandbox) -> None:
-    tests = ("", "try:\n    f(1)\nexcept KeyError:\n    pass\nelse:\n    assert False\n")
     sources = ("def f(x):\n    return {}[x]", "def f(x):\n    return 1 / 0")
+    tests = expects("KeyError")
     outcomes = sandbox.examine([Examination(Program(s), tests, "f") for s in sources])
     assert [o.status for o in outcomes] == ["finished", "raised"]
 
@@ -140,22 +150,21 @@ def test_a_value_that_cannot_come_out_is_not_the_candidates_value_error(sandbox:
 
 
 def test_errors_of_more_than_a_text_reach_the_tests(sandbox: Sandbox) -> None:
-    tests = (
-        "",
-        "try:\n    f(b'\\xff')\nexcept UnicodeDecodeError:\n    pass\nelse:\n    assert False\n",
-    )
     candidate = Program("def f(x):\n    return x.decode()")
+    tests = expects("UnicodeDecodeError", r"b'\xff'")
     [outcome] = sandbox.examine([Examination(candidate, tests, "f")])
-    expected = "finished" if "monty interpreter" in sandbox.layers else outcome.status
-    assert outcome.status == expected
+    assert outcome.status == "finished", outcome
 
 
-def test_a_closed_sandbox_refuses(sandbox: Sandbox) -> None:
-    with open_sandbox(SandboxSettings(engine="monty")) as closed:
-        pass
+@pytest.mark.parametrize("which", LAYERS)
+def test_a_closed_sandbox_refuses(which: str) -> None:
+    closed = open_or_skip(which, workers=1)
     closed.close()
-    with pytest.raises(SandboxBroken):
+    with pytest.raises(SandboxBroken, match="closed"):
         closed.run([Program("")])
+    with pytest.raises(SandboxBroken, match="closed"):
+        closed.examine([Examination(Program("def f(x): pass"), ("f(1)",), "f")])
+    closed.close()
 
 
 # The worker
@@ -230,10 +239,42 @@ def test_a_value_larger_than_allowed_is_no_value(worker: Sandbox) -> None:
 
 def test_an_errors_argument_need_not_be_text(worker: Sandbox) -> None:
     """monty raises an internal error of its own there."""
-    tests = ("", "try:\n    f(1)\nexcept ValueError:\n    pass\nelse:\n    assert False\n")
     candidate = Program("def f(x):\n    raise ValueError(x)")
-    [outcome] = worker.examine([Examination(candidate, tests, "f")])
+    [outcome] = worker.examine([Examination(candidate, expects("ValueError"), "f")])
     assert outcome.status == "finished"
+
+
+@pytest.mark.parametrize(
+    ("kind", "raising"),
+    [
+        ("UnicodeEncodeError", "'\\ud800'.encode()"),
+        ("UnicodeTranslateError", "raise UnicodeTranslateError('x', 0, 1, 'no')"),
+        ("ExceptionGroup", "raise ExceptionGroup('no', [ValueError(x)])"),
+        ("OSError", "raise FileNotFoundError(2, 'no', 'x')"),
+        ("SyntaxError", "compile('(', 'x', 'exec')"),
+    ],
+)
+def test_errors_that_are_made_of_several_parts_keep_their_kind(
+    worker: Sandbox, kind: str, raising: str
+) -> None:
+    """As far as it can be told without the parts, which stay with the candidate."""
+    candidate = Program(f"def f(x):\n    {raising}")
+    [outcome] = worker.examine([Examination(candidate, expects(kind), "f")])
+    assert outcome.status == "finished", outcome
+
+
+def test_a_run_has_namespaces_of_its_own_where_that_layer_is_said_to_hold(
+    sandbox: Sandbox,
+) -> None:
+    """It is the first process it knows of, it knows no parent, and nobody's user is mapped."""
+    if "monty interpreter" in sandbox.layers:
+        pytest.skip("monty has no processes")
+    seen = ("os.getpid()", "os.getppid()", "os.getuid()", "os.getgid()")
+    [outcome] = sandbox.run([Program("import os", expressions=seen)])
+    if "namespaces" in sandbox.layers:
+        assert outcome.values == (1, 0, NOBODY, NOBODY)
+    else:
+        assert outcome.values[0] > 1
 
 
 # When the sandbox fails
@@ -373,19 +414,50 @@ def test_a_program_that_alone_makes_workers_fail_is_to_blame(
 def test_the_workers_end_with_the_trainer_even_if_it_is_killed() -> None:
     script = (
         "import time\nfrom dgrpo.sandbox import *\n"
-        "s = open_sandbox(SandboxSettings(engine='worker', workers=1, bubblewrap='never'))\n"
+        "s = open_sandbox(SandboxSettings(engine='worker', workers=1, bubblewrap='never',\n"
+        "                                 wall_seconds=3600))\n"
         "print(s._idle.queue[0].pid, flush=True)\n"
-        "s.run([Program('while True: pass')])\n"
+        "s.run([Program('import time; time.sleep(3600)')])\n"
     )
     trainer = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert trainer.stdout is not None
-    with trainer, trainer.stdout:
+    with trainer, killed_after(PATIENCE, trainer), trainer.stdout:
         worker_pid = int(trainer.stdout.readline())
+        assert until(lambda: descendants(worker_pid)), "no run began"
+        [run_pid] = descendants(worker_pid)
+        assert [alive(pid) for pid in (worker_pid, run_pid)] == [True, True]
         trainer.kill()
-    deadline = time.monotonic() + 10
-    while Path(f"/proc/{worker_pid}").exists() and time.monotonic() < deadline:
+    assert until(lambda: not alive(worker_pid) and not alive(run_pid))
+
+
+@contextlib.contextmanager
+def killed_after(seconds: float, process: subprocess.Popen[str]) -> Iterator[None]:
+    """Ends what would otherwise be read from, or waited for, without end."""
+    timer = threading.Timer(seconds, process.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def until(holds: Callable[[], object]) -> bool:
+    """Whether it comes to hold within `PATIENCE`."""
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
         time.sleep(0.02)
-    assert not Path(f"/proc/{worker_pid}").exists()
+    return True
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and no zombie: whose child it has become may not collect it."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
 @linux
@@ -406,7 +478,9 @@ def test_a_forked_child_starts_workers_of_its_own() -> None:
         "[again] = mine.run([Program('print(2)')])\n"
         "print(json.dumps([os.waitstatus_to_exitcode(status), other is mine, again.printed]))\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE
+    )
     assert json.loads(done.stdout or "null") == [0, True, "2\n"], done.stderr
 
 
@@ -447,16 +521,31 @@ def test_a_filter_that_lets_calls_through_is_noticed(monkeypatch: pytest.MonkeyP
 def test_a_layer_that_does_not_hold_is_named(
     monkeypatch: pytest.MonkeyPatch, sabotage: str, layer: str
 ) -> None:
+    sabotaged(monkeypatch, sabotage)
+    with pytest.raises(SandboxUnavailable) as refused:
+        open_sandbox(SandboxSettings(engine="worker", workers=1, bubblewrap="never"))
+    assert refused.value.layer == layer
+    assert "→" in str(refused.value)
+
+
+@linux
+def test_namespaces_that_are_demanded_must_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    sabotaged(monkeypatch, "jail.Jail.try_namespaces = lambda self: False")
+    with pytest.raises(SandboxUnavailable, match="namespaces") as refused:
+        open_sandbox(SandboxSettings(namespaces="always", workers=1, bubblewrap="never"))
+    assert refused.value.layer == "namespaces"
+    with open_sandbox(SandboxSettings(engine="worker", workers=1)) as without:
+        assert "namespaces" not in without.layers
+
+
+def sabotaged(monkeypatch: pytest.MonkeyPatch, sabotage: str) -> None:
+    """Workers run `sabotage` before they begin to serve."""
     changed = worker_process._BOOTSTRAP.replace(
         "from dgrpo.sandbox.inside.worker import serve\n",
         "from dgrpo.sandbox.inside.worker import serve\n"
         f"from dgrpo.sandbox.inside import jail\n{sabotage}\n",
     )
     monkeypatch.setattr(worker_process, "_BOOTSTRAP", changed)
-    with pytest.raises(SandboxUnavailable) as refused:
-        open_sandbox(SandboxSettings(engine="worker", workers=1, bubblewrap="never"))
-    assert refused.value.layer == layer
-    assert "→" in str(refused.value)
 
 
 @linux

@@ -140,7 +140,7 @@ class Harness:
         answer = frames.receive(self._channel, most=2**30)
         if "raised" in answer:
             kind, message = answer["raised"]
-            raise _exception(kind)(message)
+            raise _exception(kind, message)
         return plain.decode(answer["value"])
 
     def _send(self, frame: dict[str, Any]) -> None:
@@ -159,12 +159,18 @@ def _answer(compute: Callable[[], object]) -> dict[str, Any]:
     return {"value": value}
 
 
-def _exception(kind: str) -> type[Exception]:
+def _exception(kind: str, message: str) -> Exception:
+    """The builtin exception of that name, or a RuntimeError for what is none."""
     found = getattr(builtins, kind, RuntimeError)
     ends_loops = (StopIteration, StopAsyncIteration)  # a loop over calls would end, and pass
-    if isinstance(found, type) and issubclass(found, Exception) and found not in ends_loops:
-        return found
-    return RuntimeError
+    if not isinstance(found, type) or not issubclass(found, Exception) or found in ends_loops:
+        return RuntimeError(message)
+    if issubclass(found, ExceptionGroup):
+        return found(message, [RuntimeError(message)])
+    try:
+        return found(message)
+    except TypeError:  # as UnicodeDecodeError: its parts stayed with the candidate
+        return found.__new__(found, message)
 
 
 def _describe(error: BaseException) -> str:
