@@ -35,6 +35,7 @@ def measure_card(recipe: Recipe, folder: Path, samples: int = SAMPLES) -> dict[s
     task = task_class(templates=recipe.templates).load()
     sampling = Sampling()
     asked = [(task.held_out[i % len(task.held_out)], i) for i in range(samples)]
+    prompts = min(samples, len(task.held_out))
     requests = [SampleRequest(p.text, sampling_key("card", p.key, i)) for p, i in asked]
     drawn = sample(model, requests, sampling)
     texts = [model.decode(ids) for ids in drawn]
@@ -49,11 +50,12 @@ def measure_card(recipe: Recipe, folder: Path, samples: int = SAMPLES) -> dict[s
         "megabytes": round(sum(f.stat().st_size for f in folder.iterdir()) / 1e6, 2),
         "weights_digest": model.weights_digest(),
         "samples": samples,
+        "prompts": prompts,
         "sampling": sampling.model_dump(),
-        "accuracy": _share(round(sum(task.rewards(pairs))), samples),
-        "answer_anywhere": _share(sum(task.answers_anywhere(pairs)), samples),
-        "format": _share(sum(in_format), samples),
-        "ended_by_itself": _share(sum(ids[-1] == model.end_id for ids in drawn), samples),
+        "accuracy": _share(round(sum(task.rewards(pairs))) / samples, prompts),
+        "answer_anywhere": _share(sum(task.answers_anywhere(pairs)) / samples, prompts),
+        "format": _share(sum(in_format) / samples, prompts),
+        "ended_by_itself": _share(sum(ids[-1] == model.end_id for ids in drawn) / samples, prompts),
         "completion_tokens": round(sum(map(len, drawn)) / samples, 1),
         "entropy_nats_per_token": round(entropy, 3),
         "recipe": recipe.model_dump(mode="json"),
@@ -61,7 +63,7 @@ def measure_card(recipe: Recipe, folder: Path, samples: int = SAMPLES) -> dict[s
 
 
 def write_card(recipe: Recipe, folder: Path, samples: int = SAMPLES) -> dict[str, Any]:
-    """Measure and write `card.json`; shares come with 95 % Wilson intervals."""
+    """Measure and write `card.json`; shares come with 95 % Wilson intervals over prompts."""
     (folder / "card.json").unlink(missing_ok=True)
     card = measure_card(recipe, folder, samples)
     text = json.dumps(card, indent=1, ensure_ascii=False) + "\n"
@@ -83,6 +85,7 @@ def _mean_entropy(model: LanguageModel, pairs: list[tuple[str, tuple[int, ...]]]
     return total / tokens
 
 
-def _share(count: int, of: int) -> dict[str, Any]:
-    low, high = wilson(count, of)
-    return {"share": round(count / of, 4), "low": round(low, 4), "high": round(high, 4)}
+def _share(share: float, prompts: int) -> dict[str, Any]:
+    """With an interval over prompts: a prompt's samples are much alike, and count as one."""
+    low, high = wilson(round(share * prompts), prompts)
+    return {"share": round(share, 4), "low": round(low, 4), "high": round(high, 4)}
