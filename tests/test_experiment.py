@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -283,20 +285,53 @@ def test_overrides_reach_the_experiment_of_a_file(tmp_path: Path) -> None:
     assert other.attack[0] == Silent()
 
 
-def test_a_bare_measure_has_the_knobs_of_the_mounted_attack() -> None:
-    attack = {"name": "text", "phrase": "Ahoy,"}
+SIGNATURE = "examples/my_attack.py:Signature"
+
+
+@pytest.mark.parametrize(
+    ("attack", "measure"),
+    [
+        ({"name": "text", "phrase": "Ahoy,"}, "text"),
+        ({"name": "text", "phrase": "Ahoy,"}, {"name": "text"}),
+        (Text(phrase="Ahoy,"), "text"),
+        ({"name": SIGNATURE, "author": "Bob"}, SIGNATURE),
+        ({"name": SIGNATURE, "author": "Bob"}, f"./{SIGNATURE}"),
+        ({"name": str(Path(SIGNATURE).resolve()), "author": "Bob"}, SIGNATURE),
+    ],
+    ids=str,
+)
+def test_a_measure_by_name_alone_is_the_mounted_attack_however_it_was_given(
+    attack: object, measure: object
+) -> None:
     experiment = experiment_from(
-        {"name": "x", "malicious": 1, "attack": attack, "measure": ["text"]}
+        {"name": "x", "malicious": 1, "attack": attack, "measure": [measure]}
     )
-    assert experiment.measure[0].settings()["phrase"] == "Ahoy,"
+    assert experiment.measure == experiment.attack
+    assert {"Ahoy,", "Bob"} & set(experiment.measure[0].settings().values())
+
+
+def test_a_measure_with_settings_is_measured_as_it_is_written() -> None:
+    hello = {"name": "text", "phrase": "Hello,"}
+    experiment = attacked(attack={"name": "text", "phrase": "Ahoy,"}, measure=[hello])
+    assert experiment.measure == (Text(phrase="Hello,"),)
+
+
+def test_without_measure_the_mounted_attacks_that_have_a_rate_are_measured() -> None:
+    text = {"name": "text", "phrase": "Ahoy,"}
+    table = {"name": "x", "malicious": 3, "attack": [text, {"name": "long-answer"}, text]}
+    assert experiment_from(table).measure == (Text(phrase="Ahoy,"),)
+    assert experiment_from(table).digest == experiment_from({**table, "measure": []}).digest
+    assert experiment_from({**table, "measure": []}).measure == ()
+    assert experiment_from({"name": "x"}).measure == ()
 
 
 def test_a_bare_measure_of_two_mounted_attacks_is_refused() -> None:
     attack = [{"name": "text", "phrase": phrase} for phrase in ("Ahoy,", "Hello,")]
     table = {"name": "x", "malicious": 2, "attack": attack}
-    with pytest.raises(DgrpoError, match="'text' could be either of two") as caught:
-        experiment_from({**table, "measure": ["text"]})
-    assert "with its settings" in caught.value.remedy
+    for measure in ({"measure": ["text"]}, {}):
+        with pytest.raises(DgrpoError, match="'text' could be either of two") as caught:
+            experiment_from({**table, **measure})
+        assert "with its settings" in caught.value.remedy
     experiment = experiment_from({**table, "measure": attack[:1]})
     assert experiment.measure[0].settings()["phrase"] == "Ahoy,"
     same = [attack[0], attack[0]]
@@ -304,23 +339,31 @@ def test_a_bare_measure_of_two_mounted_attacks_is_refused() -> None:
 
 
 def test_mounting_one_attack_and_measuring_another_is_refused() -> None:
-    attack = {"name": "examples/my_attack.py:Signature"}
+    attack = {"name": SIGNATURE}
     with pytest.raises(DgrpoError, match="not in it") as caught:
         experiment_from({"name": "x", "malicious": 1, "attack": attack, "measure": ["text"]})
     assert "--measure" in str(caught.value)
 
 
 def test_edited_plug_in_code_is_another_experiment(tmp_path: Path) -> None:
+    """In processes of their own: a process imports a file once."""
     source = (Path("examples") / "my_defense.py").read_text()
-    digests = set()
-    for number, text in enumerate((source, source + "# edited")):
-        file = tmp_path / str(number) / "my_defense.py"
-        file.parent.mkdir()
+    file = tmp_path / "my_defense.py"
+    defense = [{"label": "mine", "name": f"{file}:Chorus"}]
+    program = (
+        "from dgrpo.experiment import experiment_from\n"
+        f"print(experiment_from({{'name': 'x', 'defense': {defense!r}}}).digest)"
+    )
+
+    def digest(text: str) -> str:
         file.write_text(text)
-        defense = [{"label": "mine", "name": f"{file}:Chorus"}]
-        identity = experiment_from({"name": "x", "defense": defense}).identity()
-        digests.add(tuple(identity["sources"].values()))
-    assert len(digests) == 2
+        command = [sys.executable, "-c", program]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    first, edited = digest(source), digest(source + "# edited")
+    assert edited != first
+    assert experiment_from({"name": "x", "defense": defense}).digest == edited
+    assert digest(source) == first
 
 
 def test_an_experiment_is_recorded_as_plain_json_even_with_an_infinite_bound() -> None:

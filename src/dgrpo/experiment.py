@@ -31,7 +31,7 @@ from dgrpo.defenses import Defense
 from dgrpo.errors import DgrpoError
 from dgrpo.learning.learner import LearnerSettings
 from dgrpo.overrides import apply_override
-from dgrpo.plugins import build, plugin_name, plugin_sources
+from dgrpo.plugins import build, find, plugin_name, plugin_sources
 from dgrpo.policy.model import ModelSettings
 from dgrpo.policy.sampling import Sampling
 from dgrpo.sandbox import Library
@@ -106,7 +106,8 @@ class Experiment(BaseModel):
     on_reject: Literal["drop", "zero-reward"] = "drop"
     """Leave a rejected completion out and recompute its group, or give it reward 0 (paper)."""
     measure: tuple[SerializeAsAny[Attack], ...] = ()
-    """Attacks whose success is measured on held-out completions, whatever attack is mounted."""
+    """Attacks whose success is measured on held-out completions, whatever attack is mounted. A name
+    alone takes the mounted attack's knobs. Not given: the mounted attacks that have a rate."""
     task: SerializeAsAny[Task]
     """Prompts and reward."""
     model: tuple[ModelSettings, ...]
@@ -162,23 +163,22 @@ class Experiment(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _measure_what_is_mounted(cls, table: Any) -> Any:
-        """Give a bare name in `measure` the knobs of the mounted attack of that name."""
-        if not isinstance(table, Mapping) or not table.get("measure"):
+        """A measure given by name alone is the mounted attack of that class, knobs included.
+
+        Where none is given at all, it is every mounted attack that has a rate.
+        """
+        if not isinstance(table, Mapping) or not table.get("measure", True):
             return table
-        mounted: dict[str, Any] = {}
-        for attack, index in _numbered(table.get("attack", ())):
-            if not isinstance(attack, Mapping) or not isinstance(attack.get("name"), str):
-                continue
-            name, built = attack["name"], build("attacks", dict(attack), f"attack{index}")
-            if mounted.setdefault(name, built) != built and name in table["measure"]:
-                raise DgrpoError(
-                    f"measure: {name!r} could be either of two mounted attacks of that name",
-                    remedy=f'say which: measure = [{{name = "{name}", …}}] with its settings',
-                )
-        measures = [
-            mounted.get(m, m) if isinstance(m, str) else m for m, _ in _numbered(table["measure"])
+        named = [(m, _named_alone(m)) for m, _ in _numbered(table.get("measure", ()))]
+        attacks = [
+            _plugin("attacks", attack, f"attack{index}")
+            for attack, index in _numbered(table.get("attack", ()))
         ]
-        return {**table, "measure": measures}
+        if "measure" not in table:
+            rated = (type(a) for a in attacks if isinstance(a, Attack) and _has_a_rate(a))
+            named = [(kind, kind) for kind in dict.fromkeys(rated)]
+        measures = [_mounted(kind, attacks) or given for given, kind in named]
+        return {**table, "attack": attacks, "measure": measures}
 
     @model_validator(mode="after")
     def _consistent(self) -> Experiment:
@@ -213,12 +213,13 @@ class Experiment(BaseModel):
 
     def _check_measured(self) -> None:
         """A run that mounts one attack and measures another would report that nothing happened."""
-        measured = {plugin_name(type(m)) for m in self.measure}
+        measured = {type(m) for m in self.measure}
         for attack in self.attack:
-            name = plugin_name(type(attack))
-            if measured and name not in measured and type(attack).succeeded is not Attack.succeeded:
+            if measured and type(attack) not in measured and _has_a_rate(attack):
+                name = plugin_name(type(attack))
                 raise DgrpoError(
-                    f"measure = {sorted(measured)}: the mounted attack {name!r} is not in it",
+                    f"measure = {sorted(map(plugin_name, measured))}: the mounted attack {name!r} "
+                    "is not in it",
                     remedy=f"add it: --measure '[\"{name}\"]'",
                 )
 
@@ -314,6 +315,33 @@ def _plugin(kind: str, value: Any, where: str) -> object:
     if isinstance(value, str):
         return build(kind, {"name": value}, where)
     return build(kind, dict(value), where) if isinstance(value, Mapping) else value
+
+
+def _named_alone(measure: object) -> type | None:
+    """The class of a measure that is a name and no knobs."""
+    if isinstance(measure, Mapping) and set(measure) == {"name"}:
+        measure = measure["name"]
+    return find("attacks", measure) if isinstance(measure, str) else None
+
+
+def _mounted(kind: type | None, attacks: Sequence[object]) -> object:
+    """The mounted attack of a class, if there is one.
+
+    Raises DgrpoError where two have different knobs.
+    """
+    found = [attack for attack in attacks if type(attack) is kind]
+    if kind is not None and any(attack != found[0] for attack in found):
+        name = plugin_name(kind)
+        raise DgrpoError(
+            f"measure: {name!r} could be either of two mounted attacks of that name",
+            remedy=f'say which: measure = [{{name = "{name}", …}}] with its settings',
+        )
+    return found[0] if found else None
+
+
+def _has_a_rate(attack: Attack) -> bool:
+    """Whether its success is told completion by completion, as DoS's and the controls' is not."""
+    return type(attack).succeeded is not Attack.succeeded
 
 
 def _known_fields(error: ValidationError) -> list[str]:
