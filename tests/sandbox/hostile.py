@@ -2,7 +2,9 @@
 
 Each leaves what it achieved in `loot`. What is written in capitals is filled in by the test: the
 path of a file with a secret, a port of the test's own that listens, a folder that anyone may
-write to. Loops are bounded, so that an attack which were to succeed would not end the machine.
+write to, numbers of system calls. `ENDS` says how each has to end: with loot to look at unless it
+is named there. Loops are bounded, so that an attack which were to succeed would not end the
+machine.
 """
 
 from __future__ import annotations
@@ -183,19 +185,16 @@ attempt(lambda: mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap
     "system calls by number": """
 import ctypes
 libc = ctypes.CDLL(None, use_errno=True)
-allowed_here = {0, 1, 3, 9, 10, 11, 12, 13, 14, 15, 24, 25, 28, 35, 39, 60, 96, 98, 100, 102, 104,
-    107, 108, 110, 131, 186, 201, 202, 204, 219, 228, 229, 230, 231, 273, 302, 318, 334}
-fatal_here = {59, 101, 155, 161, 165, 166, 169, 175, 248, 250, 246, 272, 298, 308, 310, 311, 313,
-    321, 322, 323, 425}
-import platform
-for number in range(0, 470):
-    if number not in allowed_here | fatal_here:
-        ctypes.set_errno(0)
-        if libc.syscall(number, 0, 0, 0, 0, 0, 0) != -1 or ctypes.get_errno() != 1:
-            loot.append(f"system call {number}: {ctypes.get_errno()}")
-        x32 = libc.syscall(0x40000000 | number, 0, 0, 0, 0, 0, 0)
-        if x32 != -1:
-            loot.append(f"x32 call {number}")
+X32 = 0x40000000
+for number in range(600):
+    for call in (number, X32 | number):
+        if call in (ALLOWED_NUMBERS) or call in (FATAL_NUMBERS) or call in (UNFILTERED_NUMBERS):
+            continue
+        for argument in (0, -1):  # the kernel itself forbids some of them with the one or the other
+            ctypes.set_errno(0)
+            result = libc.syscall(call, *[ctypes.c_long(argument)] * 6)
+            if result != -1 or ctypes.get_errno() != 1:
+                loot.append(f"system call {call}({argument}): {result}, {ctypes.get_errno()}")
 """,
     "weaken the jail": """
 import ctypes, resource, os
@@ -204,7 +203,7 @@ attempt(lambda: resource.setrlimit(resource.RLIMIT_CPU, (1000, 1000)) or "raised
 attempt(lambda: libc.prctl(38, 0, 0, 0, 0) == 0 and "cleared" or [][0])
 attempt(lambda: libc.prctl(22, 0, 0, 0, 0) == 0 and "cleared" or [][0])
 attempt(lambda: os.setuid(0) or "root")
-attempt(lambda: os.chroot("/") or "chroot")
+attempt(lambda: os.setuid(os.getuid()) or "allowed")
 """,
     "leave the namespaces": """
 import ctypes
@@ -256,3 +255,53 @@ attempt(lambda: [o for o in gc.get_objects() if type(o).__name__ == "Jail"][0])
 }
 """By name. `secrets` to `patching the harness` of the corpus that chose the design, and more; what
 fakes a reward is in test_unit_tests.py, where there is something to gain."""
+
+ENDS = {
+    "exec": {"denied"},
+    "ptrace": {"denied"},
+    "leave the namespaces": {"denied"},
+    "memory": {"memory"},
+    "memory of small things": {"memory"},
+    "memory kept from the exception": {"timeout"},
+    "CPU loop": {"timeout"},
+    "CPU loop in C": {"timeout"},
+    "CPU loop in one operation": {"timeout", "memory"},  # which comes first
+    "CPU loop past signals": {"timeout"},
+    "sleep": {"timeout"},
+    "output flood": {"output"},
+    "output flood past the exception": {"output"},
+    "output flood on descriptors": {"output"},
+    "C crash": {"killed"},
+    "C crash by recursion": {"killed", "memory", "timeout"},  # where Python's stack is not C's
+    "abort": {"killed"},
+    "forged exit": {"killed"},
+    "forged exit by exception": {"raised"},
+    "exit at the end": {"raised"},
+    "catch everything": {"killed"},
+    "garbage on the channel": {"output"},
+    "a frame of 4 GiB": {"output"},
+    "half a frame": {"killed"},
+    "a frame nested too deep": {"output"},
+    "a frame that is no report": {"output"},
+    "a question instead of a report": {"output"},
+}
+"""How a worker's run of an attack ends; any other is `finished`, so that its loot can be read."""
+
+_ALLOWED_NAMES = """brk munmap mremap madvise futex set_robust_list rseq restart_syscall
+rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack
+clock_gettime clock_getres gettimeofday time times getrusage nanosleep clock_nanosleep sched_yield
+getpid gettid getppid getuid geteuid getgid getegid sched_getaffinity getrandom
+exit exit_group read write mmap mprotect prlimit64"""
+ALLOWED_CALLS = frozenset(_ALLOWED_NAMES.split())
+"""The system calls that may get through. Written down twice on purpose: whoever lets another one
+through has to say so here, too."""
+
+_FATAL_NAMES = """execve execveat ptrace process_vm_readv process_vm_writev bpf mount umount2
+pivot_root chroot setns unshare init_module finit_module kexec_load io_uring_setup userfaultfd
+perf_event_open keyctl add_key reboot"""
+FATAL_CALLS = frozenset(_FATAL_NAMES.split())
+"""Those that end a run: each is tried in a run of its own."""
+
+UNFILTERED_NUMBERS = (335, 336)
+"""`uretprobe` and `uprobe` of x86-64: new kernels let them past every filter, and end whoever calls
+them with SIGILL unless a tracer has put a probe there."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.sandbox.hostile import ALLOWED_CALLS, FATAL_CALLS
 from tests.sandbox.test_hostile import LAYERS, open_or_skip
 
 from dgrpo.sandbox import (
@@ -589,3 +590,11 @@ def test_every_listed_system_call_has_a_number_here() -> None:
     unknown = set(listed) - set(system_calls._known(listed))
     assert unknown <= {"time"}  # aarch64 has no `time`
     assert len(set(listed)) == len(listed)
+
+
+@linux
+def test_the_attacks_know_which_system_calls_get_through_and_which_are_fatal() -> None:
+    """Calls that the kernel denies to nobody's processes anyway can be told by the list alone."""
+    restricted = (*system_calls.ON_THE_CHANNEL, *system_calls.NOT_EXECUTABLE, "prlimit64")
+    assert {*system_calls.ALLOWED, *restricted} == ALLOWED_CALLS
+    assert set(system_calls.FATAL) == FATAL_CALLS
