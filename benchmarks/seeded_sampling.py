@@ -37,7 +37,7 @@ def plain_choice(
     logits: torch.Tensor, keys: torch.Tensor, position: int, settings: Sampling
 ) -> torch.Tensor:
     """A draw as generation loops usually make it: top-k, softmax, multinomial, global state."""
-    values, candidates = logits.topk(settings.top_k, dim=-1)
+    values, candidates = logits.topk(settings.top_k, dim=-1, sorted=False)
     probabilities = (values / settings.temperature).softmax(dim=-1)
     return candidates.gather(1, torch.multinomial(probabilities, 1)).squeeze(1)
 
