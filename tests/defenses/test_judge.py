@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from dgrpo.errors import DgrpoError
 from dgrpo.experiment import Experiment, experiment_from
 from dgrpo.plugins import build
 from dgrpo.policy.model import load_model
-from dgrpo.records import Verdict
+from dgrpo.records import Received, Verdict
 from dgrpo.runs.reader import find_runs
 from dgrpo.runs.running import run_experiment
 from dgrpo.swarm import Swarm
@@ -301,16 +302,36 @@ def test_the_own_model_judges_with_the_weights_it_has_now(judge_folder: Path) ->
     node = Swarm(taught, seed=0).nodes[0]
     model = load_model(taught.model_of(0))
     assert model.weights_digest() == node.model.weights_digest()
-    swarm = Swarm(taught, seed=0)
-    verdicts: list[Verdict] = []
-
-    async def judge() -> None:
-        verdicts.extend(await SelfJudge(calibrated=False).check(received(), swarm.nodes[0]))
-
-    asyncio.run(swarm._together([judge()]))
+    verdicts = self_judged(Swarm(taught, seed=0), SelfJudge(calibrated=False), received())
     assert [verdict.accepted for verdict in verdicts] == [True, False] * 12
+
+
+def self_judged(swarm: Swarm, judge: SelfJudge, texts: list[Received]) -> list[Verdict]:
+    """What the first node's own model says."""
+    [verdicts] = asyncio.run(swarm._together([judge.check(texts, swarm.nodes[0])]))
+    return verdicts
+
+
+def test_calibration_takes_off_the_score_of_an_empty_solution_to_the_same_question() -> None:
+    swarm, texts = Swarm(experiment(), seed=0), received()
+    empty = [replace(one, text="") for one in texts]
+    calibrated = self_judged(swarm, SelfJudge(), [*texts, *empty])
+    plain = self_judged(swarm, SelfJudge(calibrated=False), [*texts, *empty])
+    assert [verdict.score for verdict in calibrated[24:]] == [0.0] * 24
+    taken = [one.score - other.score for one, other in zip(plain, calibrated, strict=True)]
+    assert taken[:24] == pytest.approx([verdict.score for verdict in plain[24:]], abs=1e-4)
+    assert len({round(score, 3) for score in taken}) == 12  # one per question
+    assert any(one.accepted != other.accepted for one, other in zip(plain, calibrated, strict=True))
 
 
 def test_self_judging_by_log_odds_leaves_no_room_for_criticism() -> None:
     with pytest.raises(DgrpoError, match="criticism"):
         SelfJudge(criticism=True)
+
+
+def test_calibration_that_no_odds_read_is_refused_and_a_saved_default_is_not() -> None:
+    with pytest.raises(DgrpoError, match="calibrated = false is read by log-odds only") as refused:
+        SelfJudge(decision="generated", calibrated=False)
+    assert "leave calibrated out" in refused.value.remedy
+    for judge in (SelfJudge(decision="generated"), SelfJudge(calibrated=False)):
+        assert build("defenses", {"name": "self-judge", **judge.model_dump()}, "defense") == judge

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from dgrpo.errors import DgrpoError
 from dgrpo.experiment import experiment_from
 from dgrpo.records import Judged
 from dgrpo.swarm import Swarm
 
 SAMPLED_FROM = 50
-SWEEP = (1, 2, 5, 10, 25, SAMPLED_FROM, 100, 200, 400, 1024)
+SWEEP = (1, 2, 5, 10, 25, SAMPLED_FROM, 100, 200, 400, 1023)
 TOLERATED = (0, 1, 2, 4, 8, 96)
 
 
@@ -62,10 +63,18 @@ def test_a_smaller_k_than_the_sampling_one_rejects_honest_completions(
     assert accepted(judged, "honest", "k=1") < accepted(judged, "honest", "k=10") < 1.0
 
 
-def test_a_k_as_large_as_the_vocabulary_accepts_everything(
-    judged: list[tuple[str, Judged]],
-) -> None:
-    assert all(one.verdicts["k=1024"].accepted for _, one in judged)
+@pytest.mark.parametrize("k", [1024, 100_000])
+def test_a_k_that_no_token_can_miss_is_refused_before_the_first_round(k: int) -> None:
+    settings = {
+        "name": "lax",
+        "prompts_per_round": 4,
+        "task": {"name": "gsm-symbolic", "templates": [43], "train": 8, "held_out": 4},
+        "defense": [{"name": "top-k", "k": k}],
+    }
+    with pytest.raises(DgrpoError, match=f"top-k: k = {k} rejects nothing") as refused:
+        Swarm(experiment_from(settings), seed=0)
+    assert "1024 entries" in refused.value.problem
+    assert "set k" in refused.value.remedy
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from dgrpo.defenses.base import Receiver, StatelessDefense
+from dgrpo.defenses.base import Receiver, Running, StatelessDefense
+from dgrpo.errors import DgrpoError
 from dgrpo.records import Received, Verdict
 
 
@@ -28,6 +29,16 @@ class TopK(StatelessDefense):
     """Tokens allowed at each position (paper: 50 of 151,936; 50 of 1,024 is 4.9 %)."""
     tolerated: int = Field(0, ge=0)
     """Tokens outside the top k that a completion may have (paper: none)."""
+
+    def start(self, node: Receiver) -> Running:
+        """Refuses a `k` that no token of this node's model can miss."""
+        if self.k >= node.vocabulary:
+            raise DgrpoError(
+                f"{self.name}: k = {self.k} rejects nothing: "
+                f"the model's vocabulary has {node.vocabulary} entries",
+                remedy="set k to a small share of them, such as sampling.top_k",
+            )
+        return self
 
     async def check(self, received: Sequence[Received], node: Receiver) -> list[Verdict]:
         """Score: the largest rank in the completion (0 is the most likely token)."""
