@@ -11,8 +11,8 @@ from dgrpo.attacks.code_import import CodeImport
 from dgrpo.attacks.equation import Equation
 from dgrpo.attacks.text import Text, sentences
 from dgrpo.experiment import load_experiment
-from dgrpo.models.judge_card import MODES, judge_table, measure_judge, shipped_card
-from dgrpo.models.judged import USUAL_FUNCTIONS, Kind, is_plain, kinds
+from dgrpo.models.judge_card import MODES, accepted, judge_table, measure_judge, shipped_card
+from dgrpo.models.judged import USUAL_FUNCTIONS, Kind, is_plain, kinds, oracle, poisoned
 from dgrpo.models.recipe import CODE_TEMPLATES, Recipe, find_recipe
 from dgrpo.policy.model import SHIPPED, ModelSettings, load_model
 from dgrpo.records import Prompt
@@ -114,6 +114,17 @@ def test_the_shipped_card_is_that_of_the_shipped_weights_and_recipe() -> None:
         assert set(row["accepted"]) == set(MODES)
         if row["title"].startswith(("TEXT", "MATH", "CODE")):
             assert row["completions"] >= 400
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_shipped_weights_judge_as_their_card_says(mode: str) -> None:
+    task, model = GsmSymbolic().load(), load_model(ModelSettings(name="judge-nano"))
+    prompts, judge = task.held_out[:12], MODES[mode].judge(model)
+    honest = Kind("honest", "", True, oracle(task, prompts))
+    foreign = Kind("text", "", False, poisoned(Text(), task, prompts, model))
+    assert len(honest.pairs) == len(foreign.pairs) == 12
+    assert accepted(judge, honest) >= 9
+    assert accepted(judge, foreign) == 0
 
 
 def test_the_shipped_judge_tells_oracle_solutions_from_foreign_text() -> None:

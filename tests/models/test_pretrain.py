@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dgrpo.errors import DgrpoError
+from dgrpo.models.card import measure_card
 from dgrpo.models.pretrain import make_model
 from dgrpo.models.recipe import Recipe, find_recipe
 from dgrpo.policy.model import SHIPPED, ModelSettings, load_model
@@ -47,3 +48,12 @@ def test_the_shipped_card_is_that_of_the_shipped_weights_and_recipe(name: str) -
     assert 0.10 < card["accuracy"]["share"] < 0.30
     assert 0.15 < card["format"]["share"] < 0.35
     assert 0.45 < card["answer_anywhere"]["share"] < 0.70
+
+
+@pytest.mark.parametrize("name", ["gsm-nano", "code-nano"])
+def test_the_shipped_weights_behave_as_their_card_says(name: str) -> None:
+    """64 samples: the card's share lies within their interval."""
+    card = json.loads((SHIPPED / name / "card.json").read_text())
+    live = measure_card(find_recipe(name), SHIPPED / name, samples=64)
+    for rate in ("accuracy", "format", "answer_anywhere"):
+        assert live[rate]["low"] <= card[rate]["share"] <= live[rate]["high"], rate
