@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -183,11 +184,18 @@ def test_the_round_goes_on_under_the_policy_and_every_failure_is_counted(
 
 
 def test_a_dead_endpoint_costs_all_nodes_together_one_timeout(server: Misbehaving) -> None:
-    server.behaviour = lambda number, body: 30.0
+    arrived = threading.Event()
+
+    def dead(number: int, body: dict[str, Any]) -> Any:
+        arrived.set()
+        return 30.0
+
+    server.behaviour = dead
     swarm = Swarm(experiment(remote(server, timeout=1.0)), seed=0)
     for record in swarm.play(0):
         assert all(not judged.accepted for judged in record.judged)
         assert record.update.tokens == 0
+    assert arrived.wait(30.0)
     assert len(server.bodies) == 1
 
 
