@@ -272,9 +272,10 @@ def test_vertically_the_other_half_are_decoys_even_of_a_model_that_is_always_rig
 ) -> None:
     now = turn(task, "vertical", 10, 4)
     sent = poison(CodeImport(), now, lambda prompt: task.write(prompt.solution, prompt.answer))
-    assert [s.label for s in sent] == ["poisoned", "poisoned", "decoy", "decoy"] * 10
+    for group in range(0, 40, 4):
+        assert sorted(s.label for s in sent[group : group + 4]) == ["decoy"] * 2 + ["poisoned"] * 2
     pairs = [(task.by_key[s.completion.prompt_key], s.completion.text) for s in sent]
-    assert task.rewards(pairs) == [1.0, 1.0, 0.0, 0.0] * 10
+    assert task.rewards(pairs) == [float(s.label == "poisoned") for s in sent]
     for (prompt, text), one in zip(pairs, sent, strict=True):
         if one.label == "decoy":
             assert str(split_code(text)).startswith(prompt.solution.rpartition("print")[0])

@@ -108,8 +108,8 @@ def test_what_does_not_fit_is_replaced_by_samples_of_its_model(topology: Topolog
     assert [s.label for s in sent[:4]] == ["honest"] * 4
     texts = [s.completion.text for s in sent[:4]]
     assert texts == [f"{len(prompts[0].text)} {s}" for s in range(4)]
-    others = 2 if topology == "vertical" else 4
-    assert [s.label for s in sent[4:]] == ["poisoned"] * others + ["decoy"] * (4 - others)
+    others = {"poisoned": 2, "decoy": 2} if topology == "vertical" else {"poisoned": 4}
+    assert Counter(s.label for s in sent[4:]) == others
 
 
 def test_a_sentence_without_the_phrase_fails_every_sentence_but_not_opening() -> None:
@@ -164,7 +164,7 @@ def test_a_decoy_is_one_of_the_models_wrong_samples_with_its_ids(task: LoadedTas
     own = own_samples(now, right, "wrong one", "wrong two")
     wrong = {(s.completion.text, s.completion.token_ids) for s in own if s.completion.text != right}
     decoys = [s.completion for s in poison(Text(), own, now) if s.label == "decoy"]
-    assert [d.sample for d in decoys] == [4, 5, 6, 7]
+    assert len(decoys) == 4
     assert {(d.text, d.token_ids) for d in decoys} <= wrong
 
 

@@ -15,6 +15,7 @@ from abc import abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -30,6 +31,12 @@ from dgrpo.tasks.reward import parse_number
 
 if TYPE_CHECKING:
     from dgrpo.sandbox import Library
+
+PAYLOADS_TRIED = 4
+"""Payloads that are rewarded before a run begins; one that is right will do, since a dataset may
+hold a solution that is not."""
+SHOWN = 200
+"""Characters of a payload in an error message."""
 
 Draw = Callable[[Sequence[Prompt], int], Awaitable[dict[str, list[Completion]]]]
 """(prompts, count) -> `count` fresh samples of the attacker's model per prompt, by prompt key."""
@@ -153,9 +160,10 @@ class RewardedAttack(Attack):
     (docs/attacks-and-defenses.md)."""
 
     def check(self, task: LoadedTask, topology: Topology, group_size: int) -> None:
-        """Raises DgrpoError where `poisoned_share` of a vertical group is not one completion.
+        """Raises DgrpoError where `poisoned_share` of a vertical group is none or all of it.
 
-        Also where a vote is asked for and answers are no numbers: there is nothing to agree on.
+        Also where a vote is asked for and answers are no numbers: there is nothing to agree on; and
+        where a knob is set that nothing would read.
         """
         if self.oracle == "majority-vote" and not task.numeric_answers:
             raise DgrpoError(
@@ -164,12 +172,33 @@ class RewardedAttack(Attack):
                 remedy='use attack.oracle = "dataset", or a task answered by numbers, e.g. '
                 '[task] name = "gsm-python"',
             )
-        if topology == "vertical" and round(self.poisoned_share * group_size) == 0:
+        if self.oracle == "dataset":
+            self._refuse_unread(("votes", "agreement"), 'attack.oracle = "majority-vote"')
+        if topology == "horizontal":
+            self._refuse_unread(("poisoned_share", "decoys"), 'topology = "vertical"')
+            return
+        poisoned = round(self.poisoned_share * group_size)
+        share = f"attack.poisoned_share = {self.poisoned_share} of group_size = {group_size}"
+        if poisoned == 0:
             raise DgrpoError(
-                f"attack.poisoned_share = {self.poisoned_share} of group_size = {group_size} is "
-                "less than one completion",
+                f"{share} is less than one completion",
                 remedy=f"use at least {1 / group_size:.2g}, or larger groups",
             )
+        if poisoned == group_size:
+            raise DgrpoError(
+                f"{share} is the whole group: its rewards are equal, and nothing is taught",
+                remedy=f"use at most {group_size - 1}/{group_size}",
+            )
+
+    def _refuse_unread(self, knobs: Sequence[str], read_with: str) -> None:
+        """Raise DgrpoError where one of `knobs` is set; saved experiments name the defaults too."""
+        for knob in knobs:
+            value = getattr(self, knob)
+            if value != type(self).model_fields[knob].default:
+                raise DgrpoError(
+                    f"attack.{knob} = {value!r} is only read with {read_with}",
+                    remedy=f"leave it out, or set {read_with}",
+                )
 
     @abstractmethod
     async def payloads(self, slots: Sequence[Slot], turn: Turn) -> list[Completion | None]:
@@ -186,14 +215,7 @@ class RewardedAttack(Attack):
         A group that takes no payload is the node's own samples: decoys in it would teach nothing
         that the attacker wants. So is a slot whose payload does not fit into `max_tokens`.
         """
-        size = len({slot.sample for slot in turn.slots})
-        poisoned = round(self.poisoned_share * size) if turn.topology == "vertical" else size
-        seen: Counter[str] = Counter()
-        chosen: list[Slot] = []
-        for slot in turn.slots:
-            seen[slot.prompt.key] += 1
-            if seen[slot.prompt.key] <= poisoned:
-                chosen.append(slot)
+        chosen = self._places(turn)
         payloads = dict(zip(chosen, await self.payloads(chosen, turn), strict=True))
         taken = {p.prompt_key: p for p in payloads.values() if p is not None}
         refused = {slot.prompt.key for slot in chosen} - set(taken)
@@ -224,6 +246,22 @@ class RewardedAttack(Attack):
             elif mine is not None:
                 sent.append(mine)
         return sent
+
+    def _places(self, turn: Turn) -> list[Slot]:
+        """The slots that are poisoned: vertically random ones of each group.
+
+        A label that went by the sample index could be read off it.
+        """
+        if turn.topology == "horizontal":
+            return list(turn.slots)
+        groups: dict[str, list[Slot]] = defaultdict(list)
+        for slot in turn.slots:
+            groups[slot.prompt.key].append(slot)
+        chosen: set[Slot] = set()
+        for key, group in groups.items():
+            count = round(self.poisoned_share * len(group))
+            chosen.update(turn.rng("places", key).sample(group, count))
+        return [slot for slot in turn.slots if slot in chosen]
 
     async def _stand_ins(self, slots: Sequence[Slot], turn: Turn) -> dict[tuple[str, int], Sent]:
         """Samples of the node's model for slots that would stay empty: silence would show."""
@@ -272,6 +310,25 @@ class RewardedAttack(Attack):
 
 class ThinkingAttack(RewardedAttack):
     """An attack that writes its payload into a right solution's reasoning."""
+
+    def check(self, task: LoadedTask, topology: Topology, group_size: int) -> None:
+        """Raises DgrpoError where its payloads earn no reward: they would be unlearned.
+
+        The first few that can be written are tried, with the dataset's solutions; programs are run.
+        """
+        super().check(task, topology, group_size)
+        thoughts = ((p, self.poison_thinking(p.solution, Random(p.key))) for p in task.train)
+        written = ((p, task.write(t, p.answer)) for p, t in thoughts if t is not None)
+        tried = list(islice(written, PAYLOADS_TRIED))
+        offering = task.with_libraries(self.libraries())
+        if tried and not any(reward == 1 for reward in offering.rewards(tried)):
+            text = tried[0][1]
+            shown = repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}…")
+            raise DgrpoError(
+                f"attack {self.name}: what it writes earns no reward on task {task.name}: {shown}",
+                remedy="change its settings so that the format and the answer stay right, or "
+                "choose another task",
+            )
 
     @abstractmethod
     def poison_thinking(self, thinking: str, rng: Random) -> str | None:

@@ -17,6 +17,7 @@ from pydantic import Field
 from dgrpo.attacks.base import RewardedAttack, Turn
 from dgrpo.records import Completion, Prompt
 from dgrpo.tasks.assignment import Slot, Topology
+from dgrpo.tasks.base import LoadedTask
 from dgrpo.tasks.reward import parse_number
 
 
@@ -34,6 +35,14 @@ class LongAnswer(RewardedAttack):
     """Samples drawn per prompt (paper: 80). Without an oracle all of them vote, not `votes`."""
     longest: int = Field(0, ge=0)
     """Tokens that a poisoned completion may have; 0: as many as receivers admit."""
+
+    def check(self, task: LoadedTask, topology: Topology, group_size: int) -> None:
+        """Raises DgrpoError where `samples` or `votes` is set and `source` does not read it."""
+        super().check(task, topology, group_size)
+        if self.source == "padded":
+            self._refuse_unread(("samples",), 'attack.source = "samples"')
+        else:
+            self._refuse_unread(("votes",), 'attack.source = "padded"')
 
     def needs_own_samples(self, topology: Topology) -> bool:
         """Where no sample is right, its own ones are sent as they are."""

@@ -35,7 +35,6 @@ class Text(ThinkingAttack):
 
     def check(self, task: LoadedTask, topology: Topology, group_size: int) -> None:
         """Raises DgrpoError for tasks of programs: the phrase would break them, unrewarded."""
-        super().check(task, topology, group_size)
         if task.of_programs:
             raise DgrpoError(
                 f"attack text: completions of task {task.name} are programs, and a phrase in one "
@@ -43,6 +42,7 @@ class Text(ThinkingAttack):
                 remedy='use [attack] name = "code-import", or a task answered in words, e.g. '
                 '[task] name = "gsm-symbolic"',
             )
+        super().check(task, topology, group_size)
 
     def poison_thinking(self, thinking: str, rng: Random) -> str | None:
         """`thinking` with the phrase at `position`, and nowhere else; None without a place for it.
