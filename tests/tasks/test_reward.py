@@ -78,6 +78,10 @@ def answered(given_answer: str) -> str:
         ("25%", "25"),
         ("\n5\n", "5"),
         ("12 cm²", "12"),
+        ("12 cm2", "12"),
+        ("12m3.", "12"),
+        ("54 %", "54"),
+        ("The total is $1,254.00.", "1254"),
         ("10/-2", "-5"),
         ("- 5", "-5"),
         ("− $5", "-5"),
@@ -128,6 +132,7 @@ def test_a_right_number_is_right_however_it_is_written(given_answer: str, right:
         ("0x5", "0"),
         ("0x5", "5"),
         ("√ 25", "25"),
+        ("5m2/3", "5"),
     ],
 )
 def test_another_number_earns_nothing(given_answer: str, right: str) -> None:
@@ -148,7 +153,25 @@ def test_a_right_answer_is_right_anywhere(given_answer: str) -> None:
 
 @pytest.mark.parametrize(
     "given_answer",
-    ["7 or 8", "7 8", "7, 8", "7-8", "7 = 7", "", " ", "seven", "??", "⁷", "٧", "７", "VII", "7/0"],
+    [
+        *("7 or 8k", "7 or 1_000", "7 or 5e3", "7 or 60/x1", "7 or 1,23", "7 or .5", "x8 or 7"),
+        *(
+            "7 or 8",
+            "7 8",
+            "7, 8",
+            "7-8",
+            "7 = 7",
+            "",
+            " ",
+            "seven",
+            "??",
+            "⁷",
+            "٧",
+            "７",
+            "VII",
+            "7/0",
+        ),
+    ],
 )
 def test_no_number_and_several_numbers_earn_nothing(given_answer: str) -> None:
     assert tagged_reward(answered(given_answer), "7") == 0.0

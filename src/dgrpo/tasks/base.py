@@ -72,6 +72,21 @@ class LoadedTask:
                 f"{len(shared)} prompts are both in the training and the held-out pool",
                 remedy="remove them from one of the two files",
             )
+        self._check_answers()
+
+    def _check_answers(self) -> None:
+        """Raise DgrpoError where no completion could earn the default reward."""
+        own, default = type(self), (LoadedTask.reward, LoadedTask.rewards)
+        if not self.numeric_answers or (own.reward, own.rewards) != default:
+            return
+        prompts = (*self.train, *self.held_out)
+        unread = next((p for p in prompts if parse_number(p.answer) is None), None)
+        if unread is not None:
+            raise DgrpoError(
+                f"task {self.name}: the answer {unread.answer!r} of prompt {unread.key} is not one "
+                "number, and every completion would be wrong",
+                remedy="leave such prompts out, or give the task a `reward` of its own",
+            )
 
     @cached_property
     def digest(self) -> str:

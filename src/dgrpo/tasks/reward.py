@@ -22,8 +22,8 @@ _NUMBER = re.compile(
     re.VERBOSE | re.ASCII,
 )
 _MINUS_WORD = re.compile(r"\b(?:minus|negative)\s+(?=[$€£]?\d)", re.IGNORECASE)
-_UNIT = re.compile(r"(?<=[A-Za-z])[²³]")
-"""The exponent of a unit, as in "12 cm²"."""
+_UNIT = re.compile(r"(?<=[A-Za-z])[²³]|(?<![A-Za-z])(?:[cdkm]?m|ft|in|yd)[23]\b")
+"""The exponent of a unit, as in "12 cm²" or "12 cm2"."""
 _DASHES = dict.fromkeys(map(ord, "−–‒﹣－\N{HYPHEN}\N{NON-BREAKING HYPHEN}⁻"), "-")
 """What people write for a minus sign."""
 _APART = r"\s*-\s+(?=[$€£]?\d)"
@@ -41,15 +41,19 @@ def parse_number(text: str) -> Fraction | None:
     """The one number in `text`, exactly; None where there is none or more than one.
 
     Digits and fractions of other scripts are numbers, too, and none that is read: "5½" is not 5.
-    Nor is "√25" 25.
+    Nor is "√25" 25. So are digits that are no number in any form read here: "54 or 8k" is not 54.
 
     >>> [parse_number(text) for text in ("54 cows", " $1,200 ", "36.0", "7 or 8", "5e3", "5½")]
     [Fraction(54, 1), Fraction(1200, 1), Fraction(36, 1), None, None, None]
     """
-    if any((c.isnumeric() and not c.isascii()) or c in _ROOTS for c in _UNIT.sub("", text)):
+    text = _UNIT.sub(" ", text)
+    if any((c.isnumeric() and not c.isascii()) or c in _ROOTS for c in text):
         return None
-    found = _numbers(text, r"\A")
+    plain = _plain(text, r"\A")
+    found = _NUMBER.findall(plain)
     if len(found) != 1 or len(found[0]) > LONGEST_NUMBER:
+        return None
+    if sum(map(str.isdigit, plain)) != sum(map(str.isdigit, found[0])):
         return None
     numerator, _, denominator = re.sub(r"[,$€£]", "", found[0]).partition("/")
     if denominator and Fraction(denominator) == 0:
@@ -110,13 +114,18 @@ def _pieces(text: str) -> list[str]:
     return [piece for piece in pieces if piece]
 
 
-def _numbers(text: str, opening: str = "<answer>") -> list[str]:
-    """Every number as it is written, whatever its minus sign turned into the plain one.
+def _numbers(text: str) -> list[str]:
+    """Every number as it is written, but for its minus sign."""
+    return _NUMBER.findall(_plain(text, "<answer>"))
+
+
+def _plain(text: str, opening: str) -> str:
+    """The text with every minus sign, whatever it was, turned into the plain one.
 
     opening: a pattern of what an answer begins after.
     """
     text = re.sub(rf"({opening}){_APART}", r"\1-", text.translate(_DASHES))
-    return _NUMBER.findall(_MINUS_WORD.sub("-", text))
+    return _MINUS_WORD.sub("-", text)
 
 
 def parse_printed(line: str) -> Fraction | None:
