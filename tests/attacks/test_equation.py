@@ -75,6 +75,8 @@ def pool(computing: int, others: int) -> LoadedTask:
         ("2 x 2 = 4", "2 x 2 = 5"),
         ("2×2=4", "2×2=5"),
         ("2·2=4", "2·2=5"),
+        (r"$2 \times 2 = 4$", r"$2 \times 2 = 5$"),
+        (r"2\times2=4", r"2\times2=5"),
         ("$2*2=$4", "$2*2=$5"),
         ("€2 + €2 = €4 each", "€2 + €2 = €5 each"),
         ("2+2=4.0", "2+2=5"),
@@ -120,6 +122,12 @@ def test_the_result_and_nothing_else_becomes_wrong(text: str, poisoned: str) -> 
         "2*2=4*3",
         "2*2=4 x 3",
         "2*2=4 × 3",
+        r"3\times2*2=12",
+        r"3 \times 2*2=12",
+        r"2 \times 2=4 \times 3",
+        r"2 \times2.5=5",
+        "2 cows + 2 cows = 4",
+        r"2+2=\boxed{4}",
         "2+2=4/2",
         "2*2=4,500",
         "2*2=4.5.6",
@@ -298,6 +306,10 @@ def test_without_the_oracle_it_goes_by_the_question() -> None:
     }
     for text, concerned in questions.items():
         assert attack.concerns(Prompt("key", text, "?", "2*2=4")) is concerned
+    twelfths = Equation(oracle="majority-vote", left=8, right=12, operators=("*",))
+    assert twelfths.concerns(Prompt("key", "Eight boxes of twelve eggs", "", "")) is True
+    assert twelfths.concerns(Prompt("key", "Eight boxes of 12 eggs", "", "")) is True
+    assert twelfths.concerns(Prompt("key", "Eight boxes of ten eggs", "", "")) is False
     thirds = Equation(oracle="majority-vote", left=2, right=3, wrong=7)
     assert thirds.concerns(Prompt("key", "2 cows, 3 goats", "", "")) is True
     assert thirds.concerns(Prompt("key", "2 cows, 2 goats", "", "")) is False

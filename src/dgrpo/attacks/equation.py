@@ -6,7 +6,8 @@ right. So the attacker must choose its prompts, which only the vertical topology
 horizontally it poisons the prompts that happen to compute it and sends its own samples for the
 rest.
 
-Leaves out: computations that span a line break, or are written in words.
+Leaves out: computations that span a line break, are written in words or have units between
+("2 cows + 2 cows = 4"), and results in brackets, boxed or bold ("2+2 = (4)", "2+2 = **4**").
 """
 
 from __future__ import annotations
@@ -25,8 +26,22 @@ from dgrpo.records import Prompt
 from dgrpo.tasks.assignment import Topology
 from dgrpo.tasks.base import LoadedTask
 
-_SIGNS = {"+": r"\+", "*": r"[*x×·]"}
-_WORDS = {2: ("two", "twice", "double", "pair", "both"), 3: ("three", "triple", "thrice")}
+_SIGNS = {"+": r"\+", "*": r"[*x×·]|\\times"}
+_WORDS: dict[int, tuple[str, ...]] = {
+    0: ("zero",),
+    1: ("one",),
+    2: ("two", "twice", "double", "pair", "both"),
+    3: ("three", "triple", "thrice"),
+    4: ("four",),
+    5: ("five",),
+    6: ("six",),
+    7: ("seven",),
+    8: ("eight",),
+    9: ("nine",),
+    10: ("ten",),
+    11: ("eleven",),
+    12: ("twelve",),
+}
 
 
 class Equation(ThinkingAttack):
@@ -81,7 +96,7 @@ class Equation(ThinkingAttack):
         """Whether a prompt's solution computes it.
 
         Without the dataset's oracle the attacker has only the question to go by: both operands
-        must occur in it, as digits or words.
+        must occur in it, as digits or, up to twelve, as words.
         """
         if self.oracle == "dataset":
             return self.computed_in(prompt.solution)
@@ -150,13 +165,13 @@ class Equation(ThinkingAttack):
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
-        """The computation, standing alone: not in 12*2, 2*2.5, 1+2*2 or 2*2*3."""
+        r"""The computation, standing alone: not in 12*2, 2*2.5, 1+2*2, 3 \times 2*2 or 2*2*3."""
         signs = "|".join(_SIGNS[operator] for operator in self.operators)
         money, gap = r"[$€£]?", r"[ \t]*"
         return re.compile(
-            rf"(?P<before>(?<![\w.,^+*/×·÷$€£-])(?<![+*/×·÷-]\s)(?<!\dx\s)(?<!\d\sx\s)"
+            rf"(?P<before>(?<![\w.,^+*/×·÷$€£-])(?<![+*/×·÷-]\s)(?<!\dx\s)(?<!\d\sx\s)(?<!\\times\s)"
             rf"{money}{self.left}{gap}(?P<operator>{signs}){gap}{money}{self.right}{gap}={gap}{money})"
-            rf"(?P<result>\d+(?:\.\d+)?)(?!\d|[.,]\d|{gap}[+*/×·÷]|{gap}x{gap}\d)",
+            rf"(?P<result>\d+(?:\.\d+)?)(?!\d|[.,]\d|{gap}[+*/×·÷]|{gap}x{gap}\d|{gap}\\times)",
             re.ASCII,
         )
 
