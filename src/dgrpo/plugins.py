@@ -7,8 +7,8 @@ beneath it; its class variable `name` is what a TOML file says. Three ways to be
 * an entry point of a third party's package in the group `dgrpo.attacks` (… `.defenses`, `.tasks`);
 * `name = "path/to/file.py:ClassName"`, for a file that belongs to no package.
 
-What changes during a run does not live here: it lives in the object that the plug-in's `start`
-returns.
+What changes during a run does not live here. A defense keeps it in the object that its `start`
+returns; attacks and tasks have no such object, and no memory.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One suite over every task, attack and defense, and over the two examples.
+"""One suite over every task, attack and defense, and over the examples.
 
 A new plug-in is in it as soon as it is registered. What a plug-in may do otherwise than the rest is
 said here by name, not by skipping.
@@ -43,7 +43,11 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = {
     "tasks": list(available("tasks")),
     "attacks": [*available("attacks"), f"{EXAMPLES / 'my_attack.py'}:Signature"],
-    "defenses": [*available("defenses"), f"{EXAMPLES / 'my_defense.py'}:Chorus"],
+    "defenses": [
+        *available("defenses"),
+        f"{EXAMPLES / 'my_stateful_defense.py'}:Replay",
+        f"{EXAMPLES / 'my_defense.py'}:Chorus",
+    ],
 }
 VOTING = " without oracle"
 MOUNTED: dict[str, dict[str, Any]] = {
@@ -409,6 +413,13 @@ Fields = Callable[[Attack], Field]
 
 @every_attack
 @both_topologies
+def test_it_is_not_refused_where_it_can_work(name: str, topology: Topology, fields: Fields) -> None:
+    attack = attack_called(name)
+    attack.check(fields(attack).task, topology, 4)
+
+
+@every_attack
+@both_topologies
 def test_it_sends_exactly_the_samples_it_owes(
     name: str, topology: Topology, fields: Fields
 ) -> None:
@@ -740,3 +751,13 @@ def test_the_example_defense_stops_the_example_attack_and_nothing_honest(
     verdicts = asyncio.run(started(NAMES["defenses"][-1], node).check(received, node))
     assert [v.accepted for v in verdicts] == [one.sender == "node-0" for one in received]
     assert "'Signed, Ada.' stands under 6 of the sender's 6 prompts" in verdicts[0].reason
+
+
+def test_the_example_with_a_memory_refuses_what_an_earlier_round_heard(
+    node: Guarded, round_of_completions: list[Received]
+) -> None:
+    running = started(NAMES["defenses"][-2], node)
+    first, rest = round_of_completions[:4], round_of_completions[4:]
+    for received, accepted in ((first, True), (rest, True), (first, False)):
+        verdicts = asyncio.run(running.check(received, node))
+        assert [v.accepted for v in verdicts] == [accepted] * len(received)
