@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from dgrpo.errors import DgrpoError
 from dgrpo.learning.advantages import group_advantages, teaches_nothing
 from dgrpo.node import Node
 from dgrpo.records import Judged, Received, RoundRecord, Verdict
@@ -33,7 +34,10 @@ async def play_round(node: Node, round_index: int) -> RoundRecord:
         received, violations = node.admit(messages, round_index)  # own completions included
 
     with clock("verify"):
-        verdicts = {name: await check.check(received, node) for name, check in node.defenses}
+        verdicts = {
+            name: one_each(name, await check.check(received, node), received)
+            for name, check in node.defenses
+        }
         accepted = [all(v[i].accepted for v in verdicts.values()) for i in range(len(received))]
 
     with clock("reward"):  # against the node's own ground truth, looked up by prompt key
@@ -63,6 +67,16 @@ async def play_round(node: Node, round_index: int) -> RoundRecord:
         held_out=held_out,
         seconds=clock.seconds,
     )
+
+
+def one_each(defense: str, verdicts: list[Verdict], received: Sequence[Received]) -> list[Verdict]:
+    """The verdicts; raises DgrpoError where there is not one per completion."""
+    if len(verdicts) != len(received):
+        raise DgrpoError(
+            f"defense {defense} gave {len(verdicts)} verdicts on {len(received)} completions",
+            remedy="its check must give one each, in order",
+        )
+    return verdicts
 
 
 def advantages_by_group(

@@ -1,0 +1,96 @@
+"""One round as one node sees it: groups, their advantages, and verdicts that fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dgrpo.errors import DgrpoError
+from dgrpo.experiment import experiment_from
+from dgrpo.node import Node
+from dgrpo.records import Prompt, Received, Verdict
+from dgrpo.round import advantages_by_group, one_each
+from dgrpo.swarm import Swarm
+from dgrpo.tasks.gsm_symbolic import GsmSymbolic
+
+TASK = GsmSymbolic(train=8, held_out=4).load()
+ONE, OTHER = (Prompt(key, "How many?\n", "4", "2 + 2 = 4") for key in ("one", "other"))
+
+
+def node(topology: str, **learner: Any) -> Node:
+    experiment = experiment_from(
+        {
+            "name": "tiny",
+            "topology": topology,
+            "nodes": 2,
+            "prompts_per_round": 2,
+            "group_size": 4,
+            "task": {"name": "gsm-symbolic", "train": 8, "held_out": 4},
+            "learner": learner,
+        }
+    )
+    return Swarm(experiment, seed=0, task=TASK).nodes[0]
+
+
+def received(*of: tuple[Prompt, str]) -> list[Received]:
+    """Completions by prompt and sender."""
+    return [Received(sender, prompt, i, "4", (7, 0)) for i, (prompt, sender) in enumerate(of)]
+
+
+MIXED = received((ONE, "a"), (OTHER, "a"), (ONE, "b"), (ONE, "a"), (OTHER, "b"), (ONE, "b"))
+"""Of two senders: four completions of one prompt and two of another, in no order."""
+ALL = [True] * 6
+
+
+@pytest.mark.parametrize(
+    ("topology", "rewards", "in_group", "advantages", "idle"),
+    [
+        # the prompts' groups: [1, 0, 1, 0] and [1, 0]
+        ("horizontal", [1, 1, 0, 1, 0, 0], ALL, [0.5, 0.5, -0.5, 0.5, -0.5, -0.5], 0),
+        # zero reward: the fourth, right but rejected, stays in its group: [1, 0, 0, 0]
+        ("horizontal", [1, 1, 0, 0, 0, 0], ALL, [0.75, 0.5, -0.25, -0.25, -0.5, -0.25], 0),
+        # drop: without the fourth and the sixth [1, 0] is left of the first group
+        (
+            "horizontal",
+            [1, 1, 0, 1, 0, 0],
+            [True, True, True, False, True, False],
+            [0.5, 0.5, -0.5, None, -0.5, None],
+            0,
+        ),
+        # drop: one completion alone teaches nothing, and a group of which none is left neither
+        (
+            "horizontal",
+            [1, 1, 0, 1, 0, 0],
+            [False, True, False, False, False, False],
+            [None, 0.0, None, None, None, None],
+            2,
+        ),
+        # two senders of one prompt are two groups: [1, 0] and [1, 1]; of the other [1] and [0]
+        ("vertical", [1, 1, 1, 0, 0, 1], ALL, [0.5, 0.0, 0.0, -0.5, 0.0, 0.0], 3),
+    ],
+)
+def test_advantages_are_those_of_the_group_that_a_completion_stays_in(
+    topology: str,
+    rewards: list[float],
+    in_group: list[bool],
+    advantages: list[float | None],
+    idle: int,
+) -> None:
+    unscaled = node(topology, advantage_scaling="none")
+    assert advantages_by_group(unscaled, MIXED, rewards, in_group) == (advantages, idle)
+
+
+def test_advantages_are_scaled_as_the_learner_says() -> None:
+    # [1, 0]: 0.5 over a sample deviation of √½
+    ours, _ = advantages_by_group(node("horizontal"), MIXED[:3:2], [1.0, 0.0], [True, True])
+    assert ours == pytest.approx([0.7070, -0.7070], abs=1e-4)
+
+
+@pytest.mark.parametrize("given", [5, 7])
+def test_a_defense_without_one_verdict_per_completion_is_named(given: int) -> None:
+    verdicts = [Verdict(True, 0.0)] * given
+    with pytest.raises(DgrpoError, match=f"defense mine gave {given} verdicts on 6") as caught:
+        one_each("mine", verdicts, MIXED)
+    assert "one each, in order" in caught.value.remedy
+    assert one_each("mine", verdicts[:1], MIXED[:1]) == verdicts[:1]
