@@ -106,6 +106,32 @@ def test_padding_carries_no_gradient(normalisation: Normalisation) -> None:
     assert logprobs.grad[MASK].all()
 
 
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+def test_a_masked_completion_cannot_make_the_loss_infinite(normalisation: Normalisation) -> None:
+    """What a defense left out may be next to impossible under the current weights."""
+    logprobs = LOGPROBS.clone()
+    logprobs[1] = -200.0
+    logprobs.requires_grad_()
+    mask = MASK.clone()
+    mask[1] = False
+    value = policy_loss(
+        logprobs,
+        mask,
+        torch.tensor([1.0, 0.0, 2.0]),
+        completions=3,
+        max_tokens=LIMIT,
+        normalisation=normalisation,
+        old_logprobs=LOGPROBS - 400.0 * ~mask,
+        reference_logprobs=LOGPROBS,
+        beta=0.1,
+    )
+    value.backward()  # type: ignore[no-untyped-call]
+    assert logprobs.grad is not None
+    assert torch.isfinite(value)
+    assert torch.isfinite(logprobs.grad).all()
+    assert (logprobs.grad[1] == 0).all()
+
+
 def test_clipping_stops_the_gradient_only_where_the_ratio_left_its_bounds_for_gain() -> None:
     # ratios 1.5 and 0.5 under advantages + and −: PPO's pessimistic bound stops two of the four
     ratio = torch.tensor([[1.5, 0.5], [1.5, 0.5]])

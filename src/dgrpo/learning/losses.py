@@ -37,10 +37,13 @@ def policy_loss(
     left some out. normalisation: `grpo` divides each completion by its length (the paper),
     `dr_grpo` by `max_tokens` (Liu et al. 2025), `dapo` divides the batch by its `tokens_in_batch`
     (Yu et al. 2025). Clipping is PPO's, with separate bounds; β weighs the k3 estimate of
-    KL(π ‖ reference) per token (Schulman 2020).
+    KL(π ‖ reference) per token (Schulman 2020), whose exponent is not bounded, as in TRL: a counted
+    token that the reference holds for e⁸⁸ times likelier gives an infinite loss. Masked tokens
+    contribute nothing, whatever they are.
     """
     old = logprobs.detach() if old_logprobs is None else old_logprobs
-    ratio = (logprobs - old).exp()
+    # masked before exp: what overflows there stays NaN when it is multiplied by 0
+    ratio = (logprobs - old).masked_fill(~mask, 0.0).exp()
     gain = ratio * advantages[:, None]
     if clip_low is not None or clip_high is not None:
         bounded = ratio.clamp(
@@ -50,7 +53,7 @@ def policy_loss(
         gain = torch.minimum(gain, bounded * advantages[:, None])
     per_token = -gain
     if beta and reference_logprobs is not None:
-        behind = reference_logprobs - logprobs
+        behind = (reference_logprobs - logprobs).masked_fill(~mask, 0.0)
         per_token = per_token + beta * (behind.exp() - behind - 1)
     per_token = per_token * mask
     if normalisation == "grpo":
