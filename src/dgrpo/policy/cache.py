@@ -2,7 +2,7 @@
 
 transformers' `DynamicCache` copies the whole cache for every new token; for the small models here
 that copy costs more than the model. This one over-allocates and hands out views. It is used for
-generation only, and only where every layer is full attention; other models keep `DynamicCache`.
+generation only, and only where every layer is full attention; windowed models keep `DynamicCache`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from transformers import Cache, DynamicCache, PreTrainedConfig
+from transformers import Cache, DynamicCache, PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 _SLACK = 32
 """Tokens of room added whenever the buffer is full."""
+_ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
+"""Layers that keep keys and values, which can be repeated and selected by row."""
 
 
 class AppendingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
@@ -54,11 +56,21 @@ class AppendingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
 
 
 def all_full_attention(config: PreTrainedConfig) -> bool:
-    """Whether no layer is windowed, recurrent or otherwise special."""
-    text_config = config.get_text_config(decoder=True)
-    return set(getattr(text_config, "layer_types", None) or ["full_attention"]) == {
-        "full_attention"
-    }
+    """Whether every layer keeps all keys and values, as transformers reads the configuration.
+
+    Windows are told by `layer_types`, or for all layers by `sliding_window` alone (Mistral).
+    """
+    layers = DynamicCache(config=config).layers
+    return all(type(layer) is DynamicLayer for layer in layers)
+
+
+def foreign_layers(network: PreTrainedModel) -> str:
+    """The first kind of layer that is not attention, whose state no cache here deals out; or ""."""
+    config = network.config.get_text_config(decoder=True)
+    kinds = sorted(set(getattr(config, "layer_types", None) or ()) - _ATTENTION)
+    if kinds:
+        return str(kinds[0])
+    return "recurrent" if network._is_stateful else ""
 
 
 def generation_cache(config: PreTrainedConfig) -> Cache:
