@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from tokenizers.processors import TemplateProcessing
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from dgrpo.errors import DgrpoError
 from dgrpo.experiment import experiment_from
 from dgrpo.policy.model import SHIPPED, LanguageModel, ModelSettings, digest_of, load_model
+from dgrpo.policy.sampling import SampleRequest, Sampling, sample
+from dgrpo.policy.scoring import ScoreItem, forward_pass
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +57,91 @@ def test_models_are_ready_to_train_without_dropout(model: LanguageModel) -> None
 def test_dtype_is_what_was_asked_for() -> None:
     network = load_model(ModelSettings(dtype="bfloat16")).network
     assert {p.dtype for p in network.parameters()} == {torch.bfloat16}
+
+
+def test_a_model_to_be_trained_keeps_its_weights_in_float32() -> None:
+    mixed = load_model(ModelSettings(dtype="bfloat16"), trained=True)
+    assert {p.dtype for p in mixed.network.parameters()} == {torch.float32}
+    ids = torch.tensor([[5, 6, 7]])
+    with torch.no_grad(), mixed.precision():
+        assert mixed.network(input_ids=ids).logits.dtype == torch.bfloat16
+    assert mixed.clone().autocast
+    assert not load_model(ModelSettings(), trained=True).autocast
+
+
+def test_float16_is_refused_in_training_and_taken_for_judging() -> None:
+    with pytest.raises(DgrpoError, match=r'model\.dtype = "float16"') as caught:
+        load_model(ModelSettings(dtype="float16"), trained=True)
+    assert '"bfloat16"' in caught.value.remedy
+    network = load_model(ModelSettings(dtype="float16")).network
+    assert {p.dtype for p in network.parameters()} == {torch.float16}
+
+
+@pytest.mark.parametrize(
+    ("family", "settings", "named"),
+    [
+        ("mamba", {"state_size": 4}, "linear_attention"),
+        ("rwkv", {"attention_hidden_size": 16}, "recurrent"),
+        ("lfm2", {"layer_types": ["conv", "full_attention"], "num_key_value_heads": 2}, "conv"),
+    ],
+)
+def test_layers_that_are_not_attention_are_refused(
+    folder: Path, family: str, settings: dict[str, Any], named: str
+) -> None:
+    config = AutoConfig.for_model(
+        family,
+        vocab_size=1024,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        **settings,
+    )
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    problem, remedy = refusal(name=str(folder))
+    assert f"model.name = {str(folder)!r}: it has {named} layers" in problem
+    assert "attention" in remedy
+
+
+@pytest.fixture(scope="module")
+def opening(model: LanguageModel) -> LanguageModel:
+    """A tiny model whose tokenizer puts <s> before a text and </s> behind it, as Llama's may."""
+    tokenizer = copy.deepcopy(model.tokenizer)
+    tokenizer.add_special_tokens({"bos_token": "<s>", "additional_special_tokens": ["</s>"]})
+    first, last = tokenizer.convert_tokens_to_ids(["<s>", "</s>"])
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", first), ("</s>", last)]
+    )
+    config = copy.deepcopy(model.network.config)
+    config.vocab_size = last + 1
+    torch.manual_seed(3)
+    return LanguageModel(type(model.network)(config).eval(), tokenizer)
+
+
+def test_a_prompt_opens_as_its_tokenizer_wants_and_never_closes(opening: LanguageModel) -> None:
+    first = opening.tokenizer.bos_token_id
+    assert opening.encode_prompt("3 cows") == [first, *opening.encode("3 cows")]
+    assert first not in opening.encode_completion("3 cows")
+
+
+def test_a_prompt_does_not_open_twice(model: LanguageModel, opening: LanguageModel) -> None:
+    chat = "<s>3 cows"  # as a chat template renders it
+    assert opening.encode_prompt(chat) == opening.encode(chat)
+    assert opening.encode(chat).count(opening.tokenizer.bos_token_id) == 1
+    assert model.encode_prompt("3 cows") == model.encode("3 cows")  # shipped ones have none
+
+
+def test_what_is_sampled_and_scored_follows_the_opening(opening: LanguageModel) -> None:
+    whole = [*opening.encode_prompt("3 cows"), 7, 9]
+    greedy = Sampling(max_tokens=1, temperature=0)
+    with torch.no_grad():
+        logits = opening.network(input_ids=torch.tensor([whole])).logits[0]
+        scored = forward_pass(opening, [ScoreItem("3 cows", (7, 9))]).logprobs[0]
+    assert sample(opening, [SampleRequest("3 cows", (1, 2))], greedy) == [
+        (int(logits[-3].argmax()),)
+    ]
+    wanted = logits.log_softmax(dim=-1)[[-3, -2], [7, 9]]
+    torch.testing.assert_close(scored, wanted, atol=1e-4, rtol=1e-4)
 
 
 def test_completions_survive_encoding_and_decoding(model: LanguageModel) -> None:

@@ -117,7 +117,7 @@ class PromptTexts:
     def ask(self, question: Question) -> tuple[str, int] | Opinion:
         """The prompt and its length in tokens, or why it cannot be asked."""
         text = self._render(self._prompt(question.prompt_text, question.completion))
-        ids = self._model.encode(text)
+        ids = self._model.encode_prompt(text)
         if len(ids) + SHORTEST_REPLY > self.context:
             return Opinion(
                 undecided="too-long",
@@ -148,7 +148,7 @@ class PromptTexts:
         return asked.continued
 
     def _count_special(self, text: str) -> int:
-        return sum(i in self._special_ids for i in self._model.encode(text))
+        return sum(i in self._special_ids for i in self._model.encode_prompt(text))
 
 
 def judge_key(question: Question) -> tuple[int, int]:

@@ -76,7 +76,7 @@ def _mean_entropy(model: LanguageModel, pairs: list[tuple[str, tuple[int, ...]]]
     """Mean entropy (nats) of the next-token distribution at temperature 1 along `pairs`."""
     total, tokens = 0.0, 0
     for prompt, ids in pairs:
-        context = model.encode(prompt)
+        context = model.encode_prompt(prompt)
         row = torch.tensor([[*context, *ids]], device=model.device)
         logits = model.network(input_ids=row).logits[0, len(context) - 1 : -1].float()
         logp = logits.log_softmax(dim=-1)

@@ -1,7 +1,7 @@
 """One token after another for many completions of few prompts: two ways to hold the prompts.
 
 * `RepeatedPrompts`: every completion has its prompt's keys and values in its own row of the cache,
-  as transformers expects; serves every model.
+  as transformers expects; serves every model that `load_model` takes.
 * `SharedPrompts`: a prompt's keys and values are held once, and all of its completions look at
   them together. On a CPU that is where the time goes: decoding is bound by the memory that
   attention reads (benchmarks/README.md). Serves the families in `PLAIN_ATTENTION`.

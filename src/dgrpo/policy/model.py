@@ -9,8 +9,10 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +27,7 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from dgrpo.errors import DgrpoError, did_you_mean, first_line
+from dgrpo.policy.cache import foreign_layers
 
 _MODEL_FILES = ("*.safetensors", "*.bin", "*.json", "*.jinja", "*.model", "*.txt")
 """Files of a model's folder that make it what it is: weights, settings, tokenizer."""
@@ -42,7 +45,9 @@ class ModelSettings(BaseModel):
     device: str = "cpu"
     """torch device: `cpu`, `cuda`, `cuda:1`, …"""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Weights' type."""
+    """What forward passes are computed in. Weights are kept and stepped in float32: in less, Adam's
+    small steps vanish. `bfloat16` is autocast; `float16` is refused in training, since gradients
+    leave its range. A judge's weights are of its own `dtype`."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,8 @@ class LanguageModel:
 
     network: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
+    autocast: bool = False
+    """Whether forward passes are computed in bfloat16 although the weights are float32."""
 
     @cached_property
     def device(self) -> torch.device:
@@ -78,6 +85,17 @@ class LanguageModel:
         backend = self.tokenizer.backend_tokenizer.to_str()
         return hashlib.sha256(f"{backend}\x1f{self.end_id}".encode()).hexdigest()[:16]
 
+    @cached_property
+    def opening_ids(self) -> list[int]:
+        """What the tokenizer puts before a text: as a rule a beginning-of-sequence token."""
+        marked = self.tokenizer("a", return_special_tokens_mask=True)
+        pairs = zip(marked["input_ids"], marked["special_tokens_mask"], strict=True)
+        return [token for token, _ in takewhile(lambda pair: pair[1], pairs)]
+
+    def precision(self) -> AbstractContextManager[None]:
+        """What forward passes are to be computed within."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast)
+
     def weights_digest(self) -> str:
         """Digest of the weights' bytes as they are now."""
         digest = hashlib.sha256()
@@ -90,6 +108,11 @@ class LanguageModel:
         """Token ids of `text`, nothing added."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
+    def encode_prompt(self, text: str) -> list[int]:
+        """Token ids of a prompt as the model expects it: `opening_ids` first, but never twice."""
+        ids, opening = self.encode(text), self.opening_ids
+        return ids if ids[: len(opening)] == opening else [*opening, *ids]
+
     def encode_completion(self, text: str) -> tuple[int, ...]:
         """Token ids of a whole completion, end token included."""
         return (*self.encode(text), self.end_id)
@@ -101,17 +124,25 @@ class LanguageModel:
 
     def clone(self) -> LanguageModel:
         """The same tokenizer with a copy of the weights."""
-        return LanguageModel(copy.deepcopy(self.network), self.tokenizer)
+        return replace(self, network=copy.deepcopy(self.network))
 
 
-def load_model(settings: ModelSettings) -> LanguageModel:
+def load_model(settings: ModelSettings, *, trained: bool = False) -> LanguageModel:
     """Load model and tokenizer, in evaluation mode (no dropout, in training either).
 
+    trained: whether the weights are to be stepped, and so must be float32.
+
     Raises DgrpoError: no such model, a folder that is not one, no tokenizer or no end token,
-    weights that lack something (transformers would draw it at random), unknown dtype or device.
+    weights that lack something (transformers would draw it at random), recurrent layers, unknown
+    dtype or device, a dtype that cannot be trained in.
     """
     source = locate(settings.name)
-    dtype = getattr(torch, settings.dtype)
+    if trained and settings.dtype == "float16":
+        raise DgrpoError(
+            'model.dtype = "float16": gradients leave its range, and the weights are ruined',
+            remedy='use "float32", or "bfloat16" (float32 weights, forward passes in bfloat16)',
+        )
+    dtype = torch.float32 if trained else getattr(torch, settings.dtype)
     disable_progress_bar()  # type: ignore[no-untyped-call]
     tokenizer = _load(AutoTokenizer, source, settings.name)
     if tokenizer.eos_token_id is None:
@@ -140,6 +171,12 @@ def load_model(settings: ModelSettings) -> LanguageModel:
             + (f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""),
             remedy="its config.json describes another model; fetch or make both again",
         )
+    if foreign := foreign_layers(network):
+        raise DgrpoError(
+            f"model.name = {settings.name!r}: it has {foreign} layers, whose state cannot be "
+            "dealt out to the completions of a prompt",
+            remedy="take one of attention layers alone (Llama, Qwen2.5, Qwen3, Gemma, Mistral)",
+        )
     try:
         network = network.to(settings.device)
     except (RuntimeError, AssertionError) as error:
@@ -147,7 +184,8 @@ def load_model(settings: ModelSettings) -> LanguageModel:
             f"model.device = {settings.device!r} cannot be used: {first_line(error)}",
             remedy='"cpu" always works; "cuda" needs a GPU build of torch',
         ) from error
-    return LanguageModel(network.eval(), tokenizer)
+    mixed = trained and settings.dtype == "bfloat16"
+    return LanguageModel(network.eval(), tokenizer, autocast=mixed)
 
 
 def locate(name: str) -> str:

@@ -23,7 +23,7 @@ class PaddedPrompts:
     @classmethod
     def of(cls, model: LanguageModel, texts: list[str]) -> PaddedPrompts:
         """Encode and pad `texts`."""
-        encoded = [model.encode(text) for text in texts]
+        encoded = [model.encode_prompt(text) for text in texts]
         width = max(map(len, encoded))
         rows = [[model.end_id] * (width - len(row)) + row for row in encoded]
         lengths = torch.tensor([len(row) for row in encoded], device=model.device)

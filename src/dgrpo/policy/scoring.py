@@ -1,8 +1,9 @@
 """Score given completions in one forward pass that pays for each prompt once.
 
 The prompt's keys and values are computed once and shared, with gradient, by all of its
-completions; completions are cut into buckets of similar length so that padding costs little; logits
-live only as long as their bucket.
+completions; completions are cut into buckets of similar length so that padding costs little.
+Without gradients a bucket's logits live only as long as the bucket; with gradients all of them live
+until the backward pass (`learner.groups_per_pass` bounds that).
 """
 
 from __future__ import annotations
@@ -80,38 +81,39 @@ def forward_pass(
     texts = list(dict.fromkeys(item.prompt_text for item in items))
     row_of = {text: row for row, text in enumerate(texts)}
     prompts = PaddedPrompts.of(model, texts)
-    shared = _SharedPrompts.of(model, prompts)
     lengths = torch.tensor([len(item.token_ids) for item in items], device=device)
     logprob_rows: list[torch.Tensor] = []
     rank_rows: list[torch.Tensor] = []
     order: list[int] = []
     width = int(lengths.max())
-    for bucket in _buckets(lengths.tolist(), size):
-        order += bucket
-        rows = torch.tensor([row_of[items[i].prompt_text] for i in bucket], device=device)
-        longest = max(len(items[i].token_ids) for i in bucket)
-        ids = torch.tensor(
-            [
-                [*items[i].token_ids, *[model.end_id] * (longest - len(items[i].token_ids))]
-                for i in bucket
-            ],
-            device=device,
-        )
-        logits = (
-            shared.completion_logits(rows, ids)
-            if shared
-            else _whole_logits(model, prompts, rows, ids)
-        )
-        flat, targets = logits.flatten(0, 1).float(), ids.flatten()
-        scaled = flat if temperature in (0.0, 1.0) else flat / temperature
-        logprobs = -torch.nn.functional.cross_entropy(scaled, targets, reduction="none")
-        inside = torch.arange(longest, device=device)[None] < lengths[bucket][:, None]
-        logprob_rows.append(_widen(logprobs.view_as(ids).masked_fill(~inside, 0.0), width))
-        if ranks:
-            with torch.no_grad():
-                own = flat.gather(1, targets[:, None])
-                counted = (flat > own).sum(dim=-1).view_as(ids).masked_fill(~inside, 0)
-                rank_rows.append(_widen(counted, width))
+    with model.precision():
+        shared = _SharedPrompts.of(model, prompts)
+        for bucket in _buckets(lengths.tolist(), size):
+            order += bucket
+            rows = torch.tensor([row_of[items[i].prompt_text] for i in bucket], device=device)
+            longest = max(len(items[i].token_ids) for i in bucket)
+            ids = torch.tensor(
+                [
+                    [*items[i].token_ids, *[model.end_id] * (longest - len(items[i].token_ids))]
+                    for i in bucket
+                ],
+                device=device,
+            )
+            logits = (
+                shared.completion_logits(rows, ids)
+                if shared
+                else _whole_logits(model, prompts, rows, ids)
+            )
+            flat, targets = logits.flatten(0, 1).float(), ids.flatten()
+            scaled = flat if temperature in (0.0, 1.0) else flat / temperature
+            logprobs = -torch.nn.functional.cross_entropy(scaled, targets, reduction="none")
+            inside = torch.arange(longest, device=device)[None] < lengths[bucket][:, None]
+            logprob_rows.append(_widen(logprobs.view_as(ids).masked_fill(~inside, 0.0), width))
+            if ranks:
+                with torch.no_grad():
+                    own = flat.gather(1, targets[:, None])
+                    counted = (flat > own).sum(dim=-1).view_as(ids).masked_fill(~inside, 0)
+                    rank_rows.append(_widen(counted, width))
     row_in_order = torch.empty(len(items), dtype=torch.long, device=device)
     row_in_order[torch.tensor(order, device=device)] = torch.arange(len(items), device=device)
     back = row_in_order[places]
@@ -132,7 +134,7 @@ class _SharedPrompts:
 
     @classmethod
     def of(cls, model: LanguageModel, prompts: PaddedPrompts) -> _SharedPrompts | None:
-        """None for models with windowed or recurrent layers, whose state cannot be dealt out."""
+        """None for models with windowed layers, whose state cannot be dealt out."""
         if not all_full_attention(model.network.config):
             return None
         cache = DynamicCache(config=model.network.config)
