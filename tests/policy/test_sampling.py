@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from dgrpo.errors import DgrpoError
 from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
 from dgrpo.policy.noise import key_tensor, sampling_key
 from dgrpo.policy.sampling import SampleRequest, Sampling, choose, sample
@@ -194,6 +195,17 @@ def test_the_end_token_is_last_and_only_missing_at_the_limit(
     assert all(model.end_id not in ids[:-1] for ids in drawn)
     assert all(len(ids) == 60 for ids in cut)
     assert len({len(ids) for ids in ended}) > 1
+
+
+def test_a_ruined_model_draws_nothing_where_numbers_must_be_finite() -> None:
+    ruined = load_model(ModelSettings())
+    with torch.no_grad():
+        next(ruined.network.parameters()).mul_(torch.nan)
+    asked = [SampleRequest(PROMPTS[1], (1, 2))]
+    with pytest.raises(DgrpoError, match="not finite") as caught:
+        sample(ruined, asked, Sampling(max_tokens=4), finite=True)
+    assert "learner.learning_rate" in caught.value.remedy
+    assert sample(ruined, asked, Sampling(max_tokens=4))  # a judge: a reply that cannot be read
 
 
 def test_no_requests_give_no_completions(model: LanguageModel) -> None:

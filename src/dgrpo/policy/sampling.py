@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from dgrpo.errors import DgrpoError
 from dgrpo.policy.decoding import start_decoding
 from dgrpo.policy.model import LanguageModel
 from dgrpo.policy.noise import Key, gumbel, key_tensor
@@ -20,6 +21,11 @@ from dgrpo.policy.padding import PaddedPrompts
 
 COMPACT_AT = 0.2
 """Share of ended rows at which the batch is compacted: not for each, the cache is copied then."""
+BLOWN_UP = (
+    "lower learner.learning_rate, set learner.max_gradient_norm, or use model.dtype = "
+    '"float32"; the last checkpoint is intact'
+)
+"""What to do about a model whose numbers are not finite."""
 
 
 class Sampling(BaseModel):
@@ -49,21 +55,30 @@ class SampleRequest:
 
 @torch.inference_mode()
 def sample(
-    model: LanguageModel, requests: list[SampleRequest], sampling: Sampling, *, rows: int = 512
+    model: LanguageModel,
+    requests: list[SampleRequest],
+    sampling: Sampling,
+    *,
+    rows: int = 512,
+    finite: bool = False,
 ) -> list[tuple[int, ...]]:
     """Draw one completion per request; ids with the end token where it was reached.
 
     `rows` bounds how many are decoded at once (memory). Results do not depend on how requests are
     batched, up to rounding in the matrix products.
+
+    finite: raise DgrpoError at logits that are not, as of a model that training has ruined. A judge
+    goes without: no text that a peer sends may end a run.
     """
     drawn: list[tuple[int, ...]] = []
-    for start in range(0, len(requests), rows):
-        drawn += _sample_batch(model, requests[start : start + rows], sampling)
+    with model.precision():
+        for start in range(0, len(requests), rows):
+            drawn += _sample_batch(model, requests[start : start + rows], sampling, finite)
     return drawn
 
 
 def _sample_batch(
-    model: LanguageModel, requests: list[SampleRequest], sampling: Sampling
+    model: LanguageModel, requests: list[SampleRequest], sampling: Sampling, finite: bool
 ) -> list[tuple[int, ...]]:
     device = model.device
     texts = list(dict.fromkeys(r.prompt_text for r in requests))
@@ -78,6 +93,9 @@ def _sample_batch(
     alive = torch.arange(len(requests), device=device)
     for step in range(sampling.max_tokens):
         token = choose(logits, keys, step, sampling)
+        # of logits that are not finite one such is chosen
+        if finite and not torch.isfinite(logits.gather(1, token[:, None])).all():
+            raise DgrpoError("the model's logits are not finite: it draws nothing", remedy=BLOWN_UP)
         ids[alive, step] = token
         # a row that ended may stay for a while; what it draws then lies beyond its length
         ended = (token == model.end_id) & (lengths[alive] > step)
