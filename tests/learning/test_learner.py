@@ -155,22 +155,15 @@ def test_warm_up_raises_the_rate_linearly(base: LanguageModel, items: list[Score
 # --- how the work is cut up does not matter
 
 
-@pytest.mark.parametrize("keep_forward", [True, False])
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("normalisation", ["grpo", "dr_grpo", "dapo"])
 def test_accumulating_over_passes_gives_the_same_weights(
-    base: LanguageModel,
-    items: list[ScoreItem],
-    normalisation: str,
-    groups: int,
-    keep_forward: bool,
+    base: LanguageModel, items: list[ScoreItem], normalisation: str, groups: int
 ) -> None:
     whole = learner(base, normalisation=normalisation)
-    cut = learner(
-        base, normalisation=normalisation, groups_per_pass=groups, keep_forward=keep_forward
-    )
-    scored = cut.score(items)
-    for ours, theirs in zip(scored, whole.score(items), strict=True):
+    cut = learner(base, normalisation=normalisation, groups_per_pass=groups)
+    scored = cut.score(items, keep=True)
+    for ours, theirs in zip(scored, whole.score(items, keep=True), strict=True):
         assert ours.logprobs == pytest.approx(theirs.logprobs, abs=1e-4)
         assert ours.ranks == theirs.ranks
     mine, theirs = cut.step(items, ADVANTAGES, 0), whole.step(items, ADVANTAGES, 0)
@@ -195,7 +188,7 @@ def test_keeping_the_forward_pass_does_not_change_the_update(
     base: LanguageModel, items: list[ScoreItem]
 ) -> None:
     kept, again, unscored = (learner(base, keep_forward=k) for k in (True, False, True))
-    assert kept.score(items) == again.score(items)
+    assert kept.score(items, keep=True) == again.score(items, keep=True)
     reports = [one.step(items, ADVANTAGES, 0) for one in (kept, again, unscored)]
     for report in reports[1:]:
         assert report.loss == pytest.approx(reports[0].loss, rel=1e-4, abs=1e-6)
@@ -210,10 +203,37 @@ def test_a_kept_pass_serves_only_the_items_it_scored(
     base: LanguageModel, items: list[ScoreItem]
 ) -> None:
     other, direct = learner(base), learner(base)
-    other.score(items[:5])
+    other.score(items[:5], keep=True)
     other.step(items, ADVANTAGES, 0)
     direct.step(items, ADVANTAGES, 0)
     assert same(other, direct)
+
+
+def test_other_texts_scored_meanwhile_do_not_take_the_place_of_a_kept_pass(
+    base: LanguageModel, items: list[ScoreItem]
+) -> None:
+    asked, undisturbed = learner(base), learner(base)
+    for one in (asked, undisturbed):
+        one.score(items, keep=True)
+    asked.score(items[:5])
+    for one in (asked, undisturbed):
+        one.step(items, ADVANTAGES, 0)
+    assert same(asked, undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("settings", "keep"),
+    [({}, False), ({"keep_forward": False}, True), ({"groups_per_pass": 1}, True)],
+)
+def test_no_pass_is_kept_unless_it_is_asked_for_and_memory_is_unbounded(
+    base: LanguageModel, items: list[ScoreItem], settings: dict[str, Any], keep: bool
+) -> None:
+    ours, unscored = learner(base, **settings), learner(base, **settings)
+    ours.score(items, keep=keep)
+    assert ours._kept is None
+    for one in (ours, unscored):
+        one.step(items, ADVANTAGES, 0)
+    assert same(ours, unscored)
 
 
 def test_a_kept_pass_is_not_used_after_the_weights_moved(
@@ -222,7 +242,7 @@ def test_a_kept_pass_is_not_used_after_the_weights_moved(
     stale, direct = learner(base), learner(base)
     for one in (stale, direct):
         one.step(items, ADVANTAGES, 0)
-    stale.score(items)
+    stale.score(items, keep=True)
     stale.load_state_dict(learner(base).state_dict())  # back to the start, momentum included
     stale.step(items, ADVANTAGES, 0)
     assert same(stale, direct)
@@ -239,8 +259,8 @@ def test_zero_advantages_contribute_nothing(
         for item, used in zip(items, taught, strict=True)
     ]
     ours, theirs = (learner(base, keep_forward=keep_forward) for _ in range(2))
-    ours.score(items)
-    theirs.score(other)
+    ours.score(items, keep=True)
+    theirs.score(other, keep=True)
     ours.step(items, ADVANTAGES, 0)
     theirs.step(other, ADVANTAGES, 0)
     moved = distance(weights(ours), weights(learner(base)))
@@ -339,8 +359,8 @@ def test_a_clone_is_equal_and_goes_its_own_way(base: LanguageModel, items: list[
 
 def test_a_clone_does_not_inherit_a_kept_pass(base: LanguageModel, items: list[ScoreItem]) -> None:
     original, scored, unscored = (learner(base) for _ in range(3))
-    original.score(items)
-    scored.score(items)
+    original.score(items, keep=True)
+    scored.score(items, keep=True)
     twin = original.clone()
     for one in (twin, original, scored, unscored):
         one.step(items, ADVANTAGES, 0)
@@ -359,7 +379,7 @@ def test_a_saved_state_goes_on_identically(
     resumed.load_state_dict(saved)
     for round_index in (1, 2):
         for one in (ours, resumed):
-            one.score(items)
+            one.score(items, keep=True)
             one.step(items[::-1], ADVANTAGES, round_index)
     assert same(ours, resumed)
     # what was saved is not moved by going on from it
@@ -381,7 +401,7 @@ def test_a_loss_that_is_not_finite_stops_with_round_and_remedy(
     with torch.no_grad():
         ours.model.network.get_input_embeddings().weight[items[-1].token_ids[0]] = torch.nan
     before = ours.model.weights_digest()
-    ours.score(items)
+    ours.score(items, keep=True)
     with pytest.raises(DgrpoError) as caught:
         ours.step(items, ADVANTAGES, 17)
     message = str(caught.value)
@@ -403,9 +423,42 @@ def test_a_rate_that_blows_the_weights_up_is_noticed_in_the_next_round(
         ours.step(items, ADVANTAGES, 1)
 
 
+def test_a_step_that_makes_weights_infinite_stops_with_round_and_weight(
+    base: LanguageModel, items: list[ScoreItem]
+) -> None:
+    """At once: a round in which no group teaches anything would not notice."""
+    ours = learner(base)
+    ours.step(items, ADVANTAGES, 3)
+    for state in ours.optimiser.state.values():
+        state["exp_avg"].fill_(torch.inf)
+    with pytest.raises(DgrpoError, match=r"round 4: .* weights .* not finite, first in model\."):
+        ours.step(items, ADVANTAGES, 4)
+
+
+def test_small_steps_in_bfloat16_are_taken(items: list[ScoreItem]) -> None:
+    """Of weights that were bfloat16 themselves they would move next to none."""
+    mixed = load_model(ModelSettings(dtype="bfloat16"), trained=True)
+    ours = learner(mixed, learning_rate=1e-6)
+    ours.score(items, keep=True)
+    ours.step(items, ADVANTAGES, 0)
+    after = weights(ours)
+    moved = sum(int((after[n] != p).sum()) for n, p in mixed.network.named_parameters())
+    assert moved > 0.5 * sum(p.numel() for p in ours.parameters)
+    assert ours.model.autocast
+
+
+def test_bfloat16_learns_what_float32_does(base: LanguageModel, items: list[ScoreItem]) -> None:
+    start = weights(learner(base))
+    ours = learner(load_model(ModelSettings(dtype="bfloat16"), trained=True))
+    whole = learner(base)
+    stats = [one.step(items, ADVANTAGES, 0) for one in (ours, whole)]
+    assert stats[0].gradient_norm == pytest.approx(stats[1].gradient_norm, rel=0.05)
+    assert distance(weights(ours), weights(whole)) < 0.6 * distance(start, weights(whole))
+
+
 def test_learning_uses_no_global_random_state(base: LanguageModel, items: list[ScoreItem]) -> None:
     before = torch.get_rng_state()
     ours = learner(base, beta=0.1)
-    ours.score(items)
+    ours.score(items, keep=True)
     ours.step(items, ADVANTAGES, 0)
     assert torch.equal(torch.get_rng_state(), before)

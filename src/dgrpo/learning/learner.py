@@ -1,8 +1,9 @@
 """The learner: one model with its optimiser, scored and updated once per round (or a few times).
 
-Scoring with gradients keeps the forward pass, and the update that follows uses it again: a defense
-that looks at log-probabilities costs no pass of its own. Memory for that is the activations of one
-round's completions; `keep_forward = false` scores without gradients and runs a second pass instead.
+Scoring what will be learned from keeps the forward pass, and the update that follows uses it again:
+a defense that looks at log-probabilities costs no pass of its own. Memory for that is the
+activations of one round's completions; `keep_forward = false` or a bound on prompts per pass scores
+without gradients and runs a second pass instead.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dgrpo.errors import DgrpoError
 from dgrpo.learning.advantages import Scaling
 from dgrpo.learning.losses import Normalisation, policy_loss
 from dgrpo.policy.model import LanguageModel
+from dgrpo.policy.sampling import BLOWN_UP
 from dgrpo.policy.scoring import ForwardPass, ScoreItem, forward_pass
 from dgrpo.records import TokenScores, UpdateStats
 
@@ -62,7 +64,8 @@ class LearnerSettings(BaseModel):
     groups_per_pass: int | None = Field(None, ge=1)
     """Prompts per forward and backward pass; gradients accumulate. None: all at once."""
     keep_forward: bool = True
-    """Use the defenses' forward pass for the update too (more memory, less time)."""
+    """Use the defenses' forward pass for the update too (more memory, less time). Only without
+    `groups_per_pass`: passes kept for later would not bound memory."""
 
 
 class Learner:
@@ -89,11 +92,14 @@ class Learner:
         self._reference = model.clone() if settings.beta else None
         self._kept: tuple[tuple[ScoreItem, ...], list[ForwardPass]] | None = None
 
-    def score(self, items: Sequence[ScoreItem]) -> list[TokenScores]:
-        """Log-probabilities and ranks under the current weights, in the items' order."""
+    def score(self, items: Sequence[ScoreItem], *, keep: bool = False) -> list[TokenScores]:
+        """Log-probabilities and ranks under the current weights, in the items' order.
+
+        keep: the next step is on these items, and may use this forward pass.
+        """
         if not items:
             return []
-        keep = self.settings.keep_forward
+        keep = keep and self.settings.keep_forward and self.settings.groups_per_pass is None
         with torch.set_grad_enabled(keep):
             passes = [self._forward(chunk, ranks=True) for chunk in self._chunks(items)]
         if keep:
@@ -105,7 +111,8 @@ class Learner:
     ) -> UpdateStats:
         """One round's update(s) from items and their advantages; None leaves an item out.
 
-        Raises DgrpoError when a loss or a gradient is not finite, before it reaches the weights.
+        Raises DgrpoError when a loss or a gradient is not finite, before it reaches the weights,
+        and when a step makes weights that are not.
         """
         kept, self._kept = self._kept, None
         passes = kept[1] if kept is not None and kept[0] == tuple(items) else None
@@ -127,13 +134,22 @@ class Learner:
             )
             if not torch.isfinite(norm):
                 self.optimiser.zero_grad(set_to_none=True)
-                raise DgrpoError(_not_finite("gradient", "the sum over groups", round_index))
+                raise _not_finite("gradient is", "the sum over groups", round_index)
             self.optimiser.step()
             self.optimiser.zero_grad(set_to_none=True)
+            self._check_weights(round_index)
             first = first or UpdateStats(loss=loss, gradient_norm=float(norm), tokens=taught)
             passes, old = None, old if old is not None else logprobs
         assert first is not None
         return first
+
+    def _check_weights(self, round_index: int) -> None:
+        # a round without different rewards computes no loss: nothing else would notice
+        largest = torch.nn.utils.get_total_norm(self.parameters, torch.inf, foreach=True)
+        if not torch.isfinite(largest):
+            named = self.model.network.named_parameters()
+            bad = next(name for name, p in named if not torch.isfinite(p).all())
+            raise _not_finite("step made weights that are", bad, round_index)
 
     def _set_rate(self, round_index: int) -> None:
         warm = min(1.0, (round_index + 1) / max(self.settings.warmup_rounds, 1))
@@ -174,7 +190,7 @@ class Learner:
                 self.optimiser.zero_grad(set_to_none=True)
                 bad = (~torch.isfinite(result.logprobs)).any(dim=1).nonzero().flatten().tolist()
                 place = f"the group of {chunk[bad[0]].prompt_text[:80]!r}" if bad else "the sum"
-                raise DgrpoError(_not_finite("loss", place, round_index))
+                raise _not_finite("loss is", place, round_index)
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
             seen.append(result.logprobs.detach())
@@ -238,9 +254,7 @@ class Learner:
         return list(chunks)
 
 
-def _not_finite(what: str, place: str, round_index: int) -> str:
-    return (
-        f"round {round_index}: the {what} is not finite, first in {place}\n"
-        "  → lower learner.learning_rate, set learner.max_gradient_norm, or use a wider"
-        " model.dtype; the last checkpoint is intact"
+def _not_finite(what: str, place: str, round_index: int) -> DgrpoError:
+    return DgrpoError(
+        f"round {round_index}: the {what} not finite, first in {place}", remedy=BLOWN_UP
     )
