@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from dgrpo.errors import DgrpoError
 from dgrpo.experiment import Experiment, experiment_from
+from dgrpo.node import Node
+from dgrpo.policy.model import ModelSettings, load_model
+from dgrpo.policy.noise import sampling_key
+from dgrpo.policy.sampling import SampleRequest
 from dgrpo.records import RoundRecord
 from dgrpo.swarm import Swarm
+from dgrpo.tasks.assignment import Slot
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic
 
 TASK = GsmSymbolic(train=64, held_out=16).load()
@@ -45,52 +55,135 @@ def decisions(records: list[RoundRecord]) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("topology", ["horizontal", "vertical"])
-@pytest.mark.parametrize("defense", [[], [{"name": "top-k", "k": 20}]])
-def test_shared_replicas_give_what_separate_ones_give(topology: str, defense: Any) -> None:
-    experiment = small(topology=topology, malicious=1, attack={"name": "text"}, defense=defense)
+def defense(folder: Path, body: str) -> list[dict[str, str]]:
+    """A defense whose `check` is `body`, as an experiment names it."""
+    file = folder / "defense.py"
+    file.write_text(
+        f'''
+from typing import ClassVar
+from dgrpo.defenses import StatelessDefense
+from dgrpo.policy.scoring import ScoreItem
+from dgrpo.records import Verdict
+
+
+class Check(StatelessDefense):
+    """Made for a test."""
+
+    name: ClassVar[str] = "check"
+
+    async def check(self, received, node):
+        {body.strip()}
+'''
+    )
+    return [{"name": f"{file}:Check"}]
+
+
+PICKY = """
+        bad = [node.name == "node-0" and r.sender == "node-1" for r in received]
+        return [Verdict(not b, float(b), "from node-1" if b else "") for b in bad]
+"""
+ASKS_ONCE_MORE = """
+        if node.name == "node-0":
+            await node.policy.score([ScoreItem(r.prompt.text, r.token_ids) for r in received])
+        return [Verdict(True, 0.0) for r in received]
+"""
+
+COUNTS = '''
+from typing import ClassVar
+from dgrpo.defenses import Defense, Running
+from dgrpo.records import Verdict
+
+
+class Counts(Defense):
+    """Remembers how much it has seen; node-0 rejects what node-1 sends."""
+
+    name: ClassVar[str] = "counts"
+
+    def start(self, node):
+        return Counting()
+
+
+class Counting(Running):
+    seen = 0
+
+    async def check(self, received, node):
+        self.seen += len(received)
+        return [Verdict((node.name, r.sender) != ("node-0", "node-1"), 0.0) for r in received]
+
+    def state_dict(self):
+        return {"seen": self.seen}
+
+    def load_state_dict(self, state):
+        self.seen = state["seen"]
+'''
+FORGES = '''
+from dataclasses import replace
+from typing import ClassVar
+from dgrpo.attacks import Attack
+from dgrpo.records import Completion, Sent
+
+
+class Forges(Attack):
+    """Breaks three rules of the exchange once each, and sends the rest as it is."""
+
+    name: ClassVar[str] = "forges"
+
+    async def poison(self, own, turn):
+        forged = replace(own[0].completion, token_ids=own[0].completion.token_ids[1:])
+        asked = {p.key for p in turn.prompts}
+        elsewhere = next(p.key for p in turn.task.train if p.key not in asked)
+        surplus = replace(own[0].completion, sample=0)  # node-0's to give
+        more = [forged, replace(own[0].completion, prompt_key=elsewhere), surplus]
+        return [*own[1:], *(Sent(one, "poisoned") for one in more)]
+'''
+
+
+def assert_sharing_changes_nothing(experiment: Experiment) -> Swarm:
+    """Two rounds with shared replicas end as two with a replica per node; returns the shared."""
     shared, shared_rounds = play(experiment)
     separate, separate_rounds = play(experiment, share_replicas=False)
-    assert len(shared.learners) == 1
-    assert len(separate.learners) == 4
+    assert len(separate.learners) == experiment.nodes
     for together, alone in zip(shared_rounds, separate_rounds, strict=True):
         assert decisions(together) == decisions(alone)
-    for index in range(4):
+    for index in range(experiment.nodes):
         ours = shared.learners[shared.replica_of[index]].model.network.state_dict()
         theirs = separate.learners[separate.replica_of[index]].model.network.state_dict()
         for name, weights in ours.items():
             torch.testing.assert_close(weights, theirs[name], rtol=0, atol=1e-5)
+    return shared
 
 
-def test_nodes_that_accept_different_completions_part_ways(tmp_path: Any) -> None:
-    picky = tmp_path / "picky.py"
-    picky.write_text(
-        '''
-from typing import ClassVar
-from dgrpo.defenses import StatelessDefense
-from dgrpo.records import Verdict
+@pytest.mark.parametrize("topology", ["horizontal", "vertical"])
+@pytest.mark.parametrize("checks", [[], [{"name": "top-k", "k": 20}]])
+def test_shared_replicas_give_what_separate_ones_give(topology: str, checks: Any) -> None:
+    experiment = small(topology=topology, malicious=1, attack={"name": "text"}, defense=checks)
+    assert len(assert_sharing_changes_nothing(experiment).learners) == 1
 
 
-class Picky(StatelessDefense):
-    """Only node-0 rejects what node-1 sends."""
+def test_a_shared_replica_is_updated_once_where_one_node_verifies_longer(tmp_path: Path) -> None:
+    checks = defense(tmp_path, ASKS_ONCE_MORE)
+    swarm = assert_sharing_changes_nothing(small(nodes=2, defense=checks))
+    steps = [s["step"] for s in swarm.learners[0].optimiser.state_dict()["state"].values()]
+    assert set(map(int, steps)) == {2}  # one per round
+    assert len(swarm.learners) == 1
 
-    name: ClassVar[str] = "picky"
 
-    async def check(self, received, node):
-        bad = [node.name == "node-0" and r.sender == "node-1" for r in received]
-        return [Verdict(not b, float(b), "from node-1" if b else "") for b in bad]
-'''
-    )
-    experiment = small(defense=[{"name": f"{picky}:Picky"}])
-    swarm, _ = play(experiment)
+def test_nodes_that_accept_different_completions_part_ways(tmp_path: Path) -> None:
+    swarm = assert_sharing_changes_nothing(small(defense=defense(tmp_path, PICKY)))
     assert len(swarm.learners) == 2
     assert [swarm.replica_of[0] == r for r in swarm.replica_of] == [True, False, False, False]
-    separate, _ = play(experiment, share_replicas=False)
-    for index in range(4):
-        ours = swarm.learners[swarm.replica_of[index]].model.network.state_dict()
-        theirs = separate.learners[separate.replica_of[index]].model.network.state_dict()
-        for name, weights in ours.items():
-            torch.testing.assert_close(weights, theirs[name], rtol=0, atol=1e-5)
+
+
+def test_what_a_node_raises_is_what_the_round_raises(tmp_path: Path) -> None:
+    """Whatever the others are waiting for: here for something that cannot be computed."""
+    faulty = """
+        if node.name == "node-3":
+            raise ZeroDivisionError("node-3's own")
+        return await node.policy.score([ScoreItem("no tokens", ())])
+"""
+    swarm = Swarm(small(defense=defense(tmp_path, faulty)), seed=3, task=TASK)
+    with pytest.raises(ZeroDivisionError, match="node-3's own"):
+        swarm.play(0)
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not() -> None:
@@ -118,6 +211,64 @@ def test_a_silent_node_is_counted_as_missing_and_the_round_goes_on() -> None:
         assert record.violations == {"missing": 12 * 2}
         assert len(record.judged) == 12 * 6
         assert record.update.tokens > 0
+
+
+def test_broken_rules_are_counted_by_every_receiver_and_the_round_goes_on(tmp_path: Path) -> None:
+    file = tmp_path / "forges.py"
+    file.write_text(FORGES)
+    _, rounds = play(small(malicious=1, attack={"name": f"{file}:Forges"}), rounds=1)
+    for record in rounds[0]:
+        assert record.violations == {"unknown-prompt": 1, "surplus": 1, "ids-mismatch": 1}
+        senders = Counter(judged.received.sender for judged in record.judged)
+        assert senders == {"node-0": 8, "node-1": 8, "node-2": 8, "node-3": 7}
+        assert record.update == rounds[0][0].update
+
+
+class Recorder:
+    """A policy that says nothing and keeps what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[SampleRequest] = []
+
+    async def generate(self, requests: Sequence[SampleRequest]) -> list[tuple[int, ...]]:
+        self.asked += requests
+        return [(0,)] * len(requests)
+
+
+def recorded(node: Node) -> Recorder:
+    """What `node` asks of its policy from here on."""
+    recorder = Recorder()
+    node.policy = recorder  # type: ignore[assignment]
+    return recorder
+
+
+def test_every_draw_has_a_key_of_its_own() -> None:
+    """Named by seed, round, node, prompt and sample, and by nothing else."""
+    nodes = Swarm(small(), seed=3, task=TASK).nodes[:2]
+    prompt = TASK.train[0]
+    keys = []
+    for node in nodes:
+        recorder = recorded(node)
+        for round_index in (0, 1):
+            slots = [Slot(prompt, sample) for sample in (0, 1)]
+            asyncio.run(node.generate(slots, round_index))
+            asyncio.run(node.turn(slots, round_index).draw([prompt], 2))
+        keys += [request.key for request in recorder.asked]
+    assert len(set(keys)) == len(keys) == 16
+    assert keys[1] == sampling_key(3, 0, 0, prompt.key, 1)  # node-0's second sample in round 0
+
+
+def test_an_attacker_that_draws_again_gets_fresh_samples() -> None:
+    node = Swarm(small(), seed=3, task=TASK).nodes[0]
+    one, other = TASK.train[:2]
+    recorder = recorded(node)
+    turn = node.turn([], 0)
+    for prompts in ([one], [one, other]):
+        drawn = asyncio.run(turn.draw(prompts, 3))
+        assert {key: len(of) for key, of in drawn.items()} == {p.key: 3 for p in prompts}
+    assert len({request.key for request in recorder.asked}) == 9
+    asyncio.run(node.turn([], 0).draw([one], 3))  # another turn of the same name: the same
+    assert recorder.asked[:3] == recorder.asked[-3:]
 
 
 def test_receiver_rewards_against_its_own_answer() -> None:
@@ -162,19 +313,50 @@ def test_each_malicious_node_mounts_its_own_attack() -> None:
     assert all("<think> Ahoy, " in text for text in sent)
 
 
-def test_a_model_per_node_trains_apart(tmp_path: Any) -> None:
-    copy = tmp_path / "copy"
-    from dgrpo.policy.model import ModelSettings, load_model
-
-    model = load_model(ModelSettings())
-    model.network.save_pretrained(copy)
-    model.tokenizer.save_pretrained(copy)
-    models = [{"name": "gsm-nano"}, {"name": "gsm-nano"}, {"name": str(copy)}, {"name": str(copy)}]
-    swarm, rounds = play(small(model=models))
+def test_a_model_per_node_trains_apart(tmp_path: Path) -> None:
+    other = load_model(ModelSettings())
+    with torch.no_grad():
+        other.network.get_input_embeddings().weight.mul_(1.01)
+    other.network.save_pretrained(tmp_path)
+    other.tokenizer.save_pretrained(tmp_path)
+    models = [{"name": "gsm-nano"}] * 2 + [{"name": str(tmp_path)}] * 2
+    experiment = small(model=models)
+    swarm = assert_sharing_changes_nothing(experiment)
     assert swarm.replica_of == [0, 0, 1, 1]
-    digests = [learner.model.weights_digest() for learner in swarm.learners]
-    assert rounds[1][0].held_out is not None
-    assert len(digests) == 2
+    start = Swarm(experiment, seed=3, task=TASK)
+    digests = {one.model.weights_digest() for one in (*swarm.learners, *start.learners)}
+    assert len(digests) == 4  # both moved, and neither to where the other is
+
+
+def test_models_with_different_tokenizers_read_one_another() -> None:
+    """Without ids that both know a receiver encodes the text itself; nothing is a violation."""
+    models = [{"name": "gsm-nano"}, {"name": "code-nano"}]
+    experiment = small(nodes=2, model=models, sampling={"max_tokens": 256})
+    swarm, rounds = play(experiment, rounds=1)
+    assert len({node.model.tokenizer_digest for node in swarm.nodes}) == 2
+    for record in rounds[0]:
+        assert record.violations == {}
+        assert len(record.judged) == 4 * 8
+
+
+def test_a_clean_run_whose_weights_blow_up_is_stopped() -> None:
+    """Not evaluated and checkpointed as one that answers nothing."""
+    swarm = Swarm(small(nodes=1, learner={"learning_rate": 1e30}), seed=3, task=TASK)
+    with pytest.raises(DgrpoError, match="not finite"):
+        swarm.play(0)
+
+
+def test_completions_longer_than_learned_positions_are_refused_before_training(
+    tmp_path: Path,
+) -> None:
+    shipped = load_model(ModelSettings())
+    config = AutoConfig.for_model(
+        "gpt2", vocab_size=shipped.vocabulary, n_embd=16, n_layer=1, n_head=2, n_positions=96
+    )
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    shipped.tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(DgrpoError, match=r"sampling\.max_tokens = 64"):
+        Swarm(small(model={"name": str(tmp_path)}), seed=0, task=TASK)
 
 
 def test_a_pool_smaller_than_a_round_is_refused_before_training() -> None:
@@ -182,15 +364,28 @@ def test_a_pool_smaller_than_a_round_is_refused_before_training() -> None:
         Swarm(small(prompts_per_round=128), seed=0, task=TASK)
 
 
-def test_a_checkpointed_swarm_goes_on_to_the_same_weights() -> None:
-    experiment = small(malicious=1, attack={"name": "text"})
-    whole, _ = play(experiment, rounds=3)
-    half, _ = play(experiment, rounds=2)
-    state = half.state_dict()
+def test_a_checkpointed_swarm_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    """With replicas that have parted and defenses that remember: in bytes, as on disk."""
+    file = tmp_path / "counting.py"
+    file.write_text(COUNTS)
+    experiment = small(defense=[{"name": f"{file}:Counts"}])
+    swarm, _ = play(experiment, rounds=2)
+    assert len(swarm.learners) == 2
+    saved = tmp_path / "state.pt"
+    torch.save(swarm.state_dict(), saved)
     resumed = Swarm(experiment, seed=3, task=TASK)
-    resumed.load_state_dict(state)
-    resumed.play(2)
-    assert resumed.learners[0].model.weights_digest() == whole.learners[0].model.weights_digest()
+    resumed.load_state_dict(torch.load(saved, weights_only=True))
+    for one in (swarm, resumed):
+        one.play(2)
+    digests, again = (
+        [learner.model.weights_digest() for learner in one.learners] for one in (swarm, resumed)
+    )
+    assert digests == again
+    assert len(set(digests)) == 2
+    assert resumed.replica_of == swarm.replica_of
+    states = swarm.state_dict()["defenses"]
+    assert resumed.state_dict()["defenses"] == states
+    assert [state["counts"]["seen"] for state in states] == [3 * 32] * 4
 
 
 @pytest.mark.parametrize("topology", ["horizontal", "vertical"])

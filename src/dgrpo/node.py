@@ -43,8 +43,11 @@ class Policy(Protocol):
         """One completion's ids per request."""
         ...
 
-    async def score(self, items: Sequence[ScoreItem]) -> list[TokenScores]:
-        """Log-probabilities and ranks under the current weights."""
+    async def score(self, items: Sequence[ScoreItem], *, keep: bool = False) -> list[TokenScores]:
+        """Log-probabilities and ranks under the current weights.
+
+        keep: these are the completions to learn from; the update may use the same forward pass.
+        """
         ...
 
     async def update(
@@ -110,8 +113,11 @@ class Node:
         """What the node's attack is told."""
         key = f"attack {self.seed} {round_index} {self.index}"
 
+        already: Counter[str] = Counter()  # by prompt, in this turn: what is drawn next is fresh
+
         async def draw(prompts: Sequence[Prompt], count: int) -> dict[str, list[Completion]]:
-            asked = [(p, s) for p in prompts for s in range(count)]
+            asked = [(p, already[p.key] + s) for p in prompts for s in range(count)]
+            already.update({p.key: count for p in prompts})
             drawn = await self.policy.generate(
                 [SampleRequest(p.text, sampling_key(key, p.key, s)) for p, s in asked]
             )
@@ -164,7 +170,7 @@ class Node:
         """How the node's own model sees each completion; computed once per round."""
         items = tuple(one.item for one in received)
         if self._scored is None or self._scored[0] != items:
-            self._scored = (items, await self.policy.score(score_items(received)))
+            self._scored = (items, await self.policy.score(score_items(received), keep=True))
         return self._scored[1]
 
     async def update(

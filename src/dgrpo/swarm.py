@@ -2,7 +2,8 @@
 
 Every node plays `round.play_round` as a coroutine. When all of them wait, their requests are
 computed together: once per *replica*, a model that several nodes share because their weights are
-equal. Nodes that accept different completions stop being equal, and their replica is split.
+equal. Nodes that accept different completions stop being equal, and their replica is split: updates
+wait until nobody asks for samples or scores, so that all nodes of a replica are there to compare.
 
 Leaves out: processes and networks; running experiments and folders (`runs/`).
 """
@@ -20,6 +21,7 @@ from dgrpo.experiment import Experiment
 from dgrpo.learning.learner import Learner
 from dgrpo.node import Node
 from dgrpo.policy.model import LanguageModel, load_model
+from dgrpo.policy.room import check_room
 from dgrpo.policy.sampling import SampleRequest, sample
 from dgrpo.policy.scoring import ScoreItem
 from dgrpo.records import Completion, HeldOutScore, RoundRecord, TokenScores, UpdateStats
@@ -39,6 +41,8 @@ class Score:
     """Score completions under the node's replica."""
 
     items: tuple[ScoreItem, ...]
+    keep: bool
+    """Whether the update that follows may use the forward pass."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ class Gather:
 
 
 Request = Generate | Score | Update | Gather
+TURNS: tuple[tuple[type[Request], ...], ...] = ((Generate, Score), (Update,), (Gather,))
+"""Which requests are answered first; the others wait until nobody asks for these."""
 
 
 class Seat:
@@ -71,9 +77,9 @@ class Seat:
         """See `node.Policy`."""
         return await self._ask(Generate(tuple(requests)))  # type: ignore[no-any-return]
 
-    async def score(self, items: Sequence[ScoreItem]) -> list[TokenScores]:
+    async def score(self, items: Sequence[ScoreItem], *, keep: bool = False) -> list[TokenScores]:
         """See `node.Policy`."""
-        return await self._ask(Score(tuple(items)))  # type: ignore[no-any-return]
+        return await self._ask(Score(tuple(items), keep))  # type: ignore[no-any-return]
 
     async def update(
         self, items: Sequence[ScoreItem], advantages: Sequence[float | None], round_index: int
@@ -119,6 +125,9 @@ class Swarm:
         self.origin: list[int] = []
         """Which replica each was copied from, itself if loaded: a resumed run copies again."""
         self._place_replicas(share_replicas)
+        prompts = [prompt.text for prompt in (*self.task.train, *self.task.held_out)]
+        for replica in dict.fromkeys(self.origin):
+            check_room(self.learners[replica].model, prompts, experiment.sampling.max_tokens)
         self.nodes = [self._make_node(index, seed) for index in range(experiment.nodes)]
         self._waiting: list[tuple[int, Request, asyncio.Future[Any]]] = []
         self._playing = 0
@@ -165,22 +174,21 @@ class Swarm:
         self._waiting, self._playing = [], len(coroutines)
 
         async def playing(coroutine: Any) -> Any:
-            try:
-                return await coroutine
-            finally:
-                self._playing -= 1
-                if self._playing:
-                    self._answer_if_all_wait()
+            answer = await coroutine
+            # a node that raised ends the round: it still counts, so nothing is computed any more
+            self._playing -= 1
+            self._answer_if_all_wait()
+            return answer
 
         return list(await asyncio.gather(*(playing(c) for c in coroutines)))
 
     def _answer_if_all_wait(self) -> None:
-        """Once nobody can go on alone: compute what is asked, or else hand out the messages."""
-        if len(self._waiting) < self._playing:
+        """Once nobody can go on alone: answer the requests whose turn it is."""
+        if not self._waiting or len(self._waiting) < self._playing:
             return
-        computing = [w for w in self._waiting if not isinstance(w[1], Gather)]
-        answered = computing or self._waiting
-        self._waiting = [w for w in self._waiting if w not in answered] if computing else []
+        by_turn = [[w for w in self._waiting if isinstance(w[1], turn)] for turn in TURNS]
+        answered, *later = [waiting for waiting in by_turn if waiting]
+        self._waiting = [w for waiting in later for w in waiting]
         answered.sort(key=lambda waiting: waiting[0])
         answers = self._compute([(i, r) for i, r, _ in answered])
         for (_, _, future), answer in zip(answered, answers, strict=True):
@@ -197,14 +205,15 @@ class Swarm:
             mine = [(i, r) for i, r in drawing if self.replica_of[i] == replica]
             wanted = list(dict.fromkeys(one for _, r in mine for one in r.requests))
             model = self.learners[replica].model
-            drawn = dict(zip(wanted, sample(model, wanted, self.experiment.sampling), strict=True))
+            ids = sample(model, wanted, self.experiment.sampling, finite=True)
+            drawn = dict(zip(wanted, ids, strict=True))
             answers |= {i: [drawn[one] for one in r.requests] for i, r in mine}
-        scored: dict[tuple[int, tuple[ScoreItem, ...]], list[TokenScores]] = {}
+        scored: dict[tuple[int, Score], list[TokenScores]] = {}
         for i, r in asked:
             if isinstance(r, Score):
-                task = (self.replica_of[i], r.items)
+                task = (self.replica_of[i], r)
                 if task not in scored:
-                    scored[task] = self.learners[task[0]].score(r.items)
+                    scored[task] = self.learners[task[0]].score(r.items, keep=r.keep)
                 answers[i] = scored[task]
         answers |= self._update([(i, r) for i, r in asked if isinstance(r, Update)])
         return [answers[i] for i, _ in asked]
@@ -237,7 +246,7 @@ class Swarm:
             settings = self.experiment.model_of(index)
             if settings not in loaded:
                 loaded[settings] = len(self.learners)
-                self.learners.append(self._learner(load_model(settings)))
+                self.learners.append(self._learner(load_model(settings, trained=True)))
                 self.origin.append(loaded[settings])
             elif not share:
                 self.learners.append(self.learners[loaded[settings]].clone())
@@ -288,3 +297,11 @@ def check_start(experiment: Experiment, task: LoadedTask) -> None:
         raise DgrpoError(f"task {task.name} has no held-out prompts", remedy="set task.held_out")
     for attack in experiment.attack:
         attack.check(task, experiment.topology, experiment.group_size)
+    mounted = {type(attack) for attack in experiment.attack}
+    for measure in experiment.measure:
+        if type(measure) in mounted and not measure.measured_on(task.held_out):
+            raise DgrpoError(
+                f"measure: on none of the {len(task.held_out)} held-out prompts of {task.name} "
+                f"would it show whether the mounted attack {measure.name} took",
+                remedy="enlarge task.held_out",
+            )
