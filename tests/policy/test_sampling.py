@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from dgrpo.errors import DgrpoError
+from dgrpo.policy.decoding import RepeatedPrompts, SharedPrompts
 from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
 from dgrpo.policy.noise import key_tensor, sampling_key
 from dgrpo.policy.sampling import SampleRequest, Sampling, choose, sample
+from dgrpo.policy.scoring import ScoreItem, forward_pass
 
 PROMPTS = (
     "Question: There are 34 girls in the yard. How many kids are in the yard?\nAnswer:\n",
@@ -195,6 +197,22 @@ def test_the_end_token_is_last_and_only_missing_at_the_limit(
     assert all(model.end_id not in ids[:-1] for ids in drawn)
     assert all(len(ids) == 60 for ids in cut)
     assert len({len(ids) for ids in ended}) > 1
+
+
+@pytest.mark.parametrize("decoder", [SharedPrompts, RepeatedPrompts])
+def test_a_model_trained_in_bfloat16_draws_what_its_scores_say(
+    decoder: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to rounding: its sampling and its scoring are computed in bfloat16 alike."""
+    mixed = load_model(ModelSettings(dtype="bfloat16"), trained=True)
+    monkeypatch.setattr("dgrpo.policy.sampling.start_decoding", decoder)
+    asked = [SampleRequest(PROMPTS[i % 3], sampling_key("mixed", i)) for i in range(12)]
+    drawn = sample(mixed, asked, Sampling(max_tokens=32, temperature=0), finite=True)
+    items = [ScoreItem(r.prompt_text, ids) for r, ids in zip(asked, drawn, strict=True)]
+    with torch.no_grad():
+        ranks = [rank for one in forward_pass(mixed, items).scores() for rank in one.ranks]
+    assert sum(rank == 0 for rank in ranks) > 0.9 * len(ranks)
+    assert max(ranks) < 4  # ties and near ties
 
 
 def test_a_ruined_model_draws_nothing_where_numbers_must_be_finite() -> None:
