@@ -58,7 +58,7 @@ def experiment(*defenses: dict[str, Any], **changes: Any) -> Experiment:
 
 
 def local(folder: Path, **changes: Any) -> dict[str, Any]:
-    return {"name": "judge", "model": str(folder), "style": "brief", "max_tokens": 48, **changes}
+    return {"name": "judge", "model": str(folder), "style": "brief", **changes}
 
 
 def remote(server: Misbehaving, **changes: Any) -> dict[str, Any]:

@@ -37,7 +37,8 @@ class SelfJudge(StatelessDefense):
     criticism: bool = False
     """Whether it argues before it decides; for `generated` only."""
     calibrated: bool = True
-    """Whether the log-odds for an empty solution under the same question are taken off first."""
+    """Whether the log-odds for an empty solution under the same question are taken off first; for
+    `log-odds` only."""
     threshold: float = Field(0.0, allow_inf_nan=False)
     """Least log-odds, in nats, at which a completion is accepted."""
     unreadable: Policy = "reject"
