@@ -21,6 +21,7 @@ from dgrpo.attacks.equation import Equation
 from dgrpo.errors import DgrpoError
 from dgrpo.experiment import experiment_from
 from dgrpo.records import Prompt
+from dgrpo.swarm import check_start
 from dgrpo.tasks.base import LoadedTask, make_prompt
 from dgrpo.tasks.reward import split_tags
 
@@ -347,6 +348,16 @@ def test_it_is_measured_on_held_out_prompts_that_compute_it() -> None:
     task = pool(3, 5)
     assert Equation().measured_on(task.held_out) == list(task.held_out[:3])
     assert list(Equation().measured_on(pool(0, 5).held_out)) == []
+
+
+def test_an_attack_whose_success_no_held_out_prompt_would_show_is_refused() -> None:
+    task = replace(pool(8, 12), held_out=(OTHER,))
+    with pytest.raises(DgrpoError, match="on none of the 1 held-out prompts of t ") as caught:
+        check_start(experiment_from(experiment()), task)
+    assert "enlarge task.held_out" in caught.value.remedy
+    check_start(experiment_from(experiment()), pool(8, 12))
+    check_start(experiment_from(experiment(measure=[])), task)
+    check_start(experiment_from({"name": "control", "measure": ["equation"]}), task)
 
 
 def test_its_rates_count_what_they_say() -> None:
