@@ -111,8 +111,8 @@ def test_an_experiment_at_the_papers_scale_plays_on_real_questions(
     result = dgrpo(
         "run", f"experiments/paper-scale/{name}.toml", "--rounds", "2", "--seeds", "0",
         "--model.name", "gsm-nano", "--model.device", "cpu", "--sampling.max-tokens", "192",
-        "--prompts-per-round", "4", "--task.longest-question", "150",
-        "--task.train-file", GSM8K_TEST, "--task.held-out", "8",
+        "--prompts-per-round", "4", "--task.longest-question", "180",
+        "--task.train-file", GSM8K_TEST, "--task.held-out", "128",
         "--evaluation.samples", "4", "--evaluation.final-samples", "4", "--out", tmp_path,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
