@@ -7,7 +7,8 @@
 * `reward_outlier.py`: unusual rewards, a baseline
 
 To add one: a file here, or anywhere (`name = "my_defense.py:MyDefense"` in an experiment), or in
-your own package with an entry point in `dgrpo.defenses`. See `examples/my_defense.py`.
+your own package with an entry point in `dgrpo.defenses`. See `examples/my_defense.py`,
+and `examples/my_stateful_defense.py` for one that remembers.
 """
 
 from dgrpo.defenses.base import Defense, Receiver, Running, StatelessDefense
