@@ -20,7 +20,10 @@ from dgrpo.tasks.base import LoadedTask
 
 
 class OwnModel(Protocol):
-    """The receiver's current weights, for texts of a defense's own; batched over nodes."""
+    """The receiver's current weights, for texts of a defense's own; batched over nodes.
+
+    One call at a time: a node has one request out, so await each before the next.
+    """
 
     async def generate(self, requests: Sequence[SampleRequest]) -> list[tuple[int, ...]]:
         """One continuation's ids per request, under the experiment's sampling."""
