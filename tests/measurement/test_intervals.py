@@ -50,6 +50,11 @@ def test_one_value_has_a_mean_but_no_interval() -> None:
     assert (interval.mean, interval.low, interval.high) == (0.25, None, None)
 
 
+def test_seeds_that_agree_to_the_digit_are_no_certainty() -> None:
+    interval = mean_over_seeds([4.0, 4.0, 4.0])
+    assert (interval.mean, interval.low, interval.high) == (4.0, None, None)
+
+
 @pytest.mark.parametrize(
     ("freedom", "quantile"),  # any table of Student's t
     [(1, 12.706), (2, 4.303), (4, 2.776), (8, 2.306), (9, 2.262), (10, 2.228), (30, 2.042)],

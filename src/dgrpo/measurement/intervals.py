@@ -20,7 +20,7 @@ class Interval:
 
     mean: float
     low: float | None
-    """None where fewer than two values leave the spread unknown."""
+    """None where fewer than two different values leave the spread unknown."""
     high: float | None
 
 
@@ -60,6 +60,7 @@ UNBOUNDED: Bounds = (-math.inf, math.inf)
 def mean_over_seeds(values: Sequence[float], *, within: Bounds = UNBOUNDED) -> Interval:
     """The mean of `values`, one per seed, with Student's 95 % t interval cut to `within`.
 
+    Values that are all equal have no interval: two seeds that agree to the digit are no certainty.
     Raises ValueError for no values or non-finite ones.
 
     >>> mean_over_seeds([0.5])
@@ -68,7 +69,7 @@ def mean_over_seeds(values: Sequence[float], *, within: Bounds = UNBOUNDED) -> I
     if not values or not all(map(math.isfinite, values)):
         raise ValueError(f"a mean needs finite values, got {list(values)}")
     mean = fmean(values)
-    if len(values) < 2:
+    if len(set(values)) < 2:
         return Interval(mean, None, None)
     spread = t_quantile(len(values) - 1) * stdev(values) / math.sqrt(len(values))
     least, greatest = within
@@ -78,14 +79,13 @@ def mean_over_seeds(values: Sequence[float], *, within: Bounds = UNBOUNDED) -> I
 def share_over_seeds(values: Sequence[float], samples: int) -> Interval:
     """As `mean_over_seeds`, of shares; `samples` is how many things they count together.
 
-    Where several are equal, 0 or 1 mostly, their spread says nothing: the interval is then
-    Wilson's, over all samples.
+    Where all are 0, or all are 1, the far bound is Wilson's, over all samples.
 
     >>> share_over_seeds([0.0, 0.0], 2048)
     Interval(mean=0.0, low=0.0, high=0.001872...)
     """
     interval = mean_over_seeds(values, within=SHARE)
-    if len(values) < 2 or len(set(values)) > 1 or samples < 1:
+    if len(values) < 2 or interval.mean not in (0, 1) or samples < 1:
         return interval
     return Interval(interval.mean, *wilson(round(interval.mean * samples), samples))
 
