@@ -310,6 +310,12 @@ def test_a_measure_by_name_alone_is_the_mounted_attack_however_it_was_given(
     assert {"Ahoy,", "Bob"} & set(experiment.measure[0].settings().values())
 
 
+def test_a_task_without_a_name_is_the_usual_one() -> None:
+    experiment = experiment_from({"name": "x", "task": {"train": 64}})
+    assert experiment.task.settings()["name"] == "gsm-symbolic"
+    assert experiment.task.settings()["train"] == 64
+
+
 def test_a_measure_with_settings_is_measured_as_it_is_written() -> None:
     hello = {"name": "text", "phrase": "Hello,"}
     experiment = attacked(attack={"name": "text", "phrase": "Ahoy,"}, measure=[hello])

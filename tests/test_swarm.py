@@ -186,6 +186,17 @@ def test_what_a_node_raises_is_what_the_round_raises(tmp_path: Path) -> None:
         swarm.play(0)
 
 
+def test_a_node_that_asks_twice_at_once_is_told_so(tmp_path: Path) -> None:
+    hasty = """
+        import asyncio
+        items = [ScoreItem(r.prompt.text, r.token_ids) for r in received]
+        await asyncio.gather(*(node.policy.score(items[i::2]) for i in range(2)))
+        return [Verdict(True, 0.0) for r in received]
+"""
+    with pytest.raises(DgrpoError, match="asked its model again before the last answer came"):
+        Swarm(small(defense=defense(tmp_path, hasty)), seed=3, task=TASK).play(0)
+
+
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not() -> None:
     experiment = small(malicious=1, attack={"name": "text"})
     first, first_rounds = play(experiment)

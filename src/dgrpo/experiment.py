@@ -169,15 +169,16 @@ class Experiment(BaseModel):
         """
         if not isinstance(table, Mapping) or not table.get("measure", True):
             return table
-        named = [(m, _named_alone(m)) for m, _ in _numbered(table.get("measure", ()))]
         attacks = [
             _plugin("attacks", attack, f"attack{index}")
             for attack, index in _numbered(table.get("attack", ()))
         ]
-        if "measure" not in table:
+        if "measure" in table:
+            given = [measure for measure, _ in _numbered(table["measure"])]
+            measures = [_mounted(_named_alone(one), attacks) or one for one in given]
+        else:
             rated = (type(a) for a in attacks if isinstance(a, Attack) and _has_a_rate(a))
-            named = [(kind, kind) for kind in dict.fromkeys(rated)]
-        measures = [_mounted(kind, attacks) or given for given, kind in named]
+            measures = [_mounted(kind, attacks) for kind in dict.fromkeys(rated)]
         return {**table, "attack": attacks, "measure": measures}
 
     @model_validator(mode="after")
@@ -289,8 +290,13 @@ def load_experiment(path: Path, overrides: Mapping[str, Any] | None = None) -> E
 
 
 def experiment_from(table: Mapping[str, Any]) -> Experiment:
-    """Validate a table; missing `task` and `model` get the embedded defaults."""
-    settings = {"task": {"name": "gsm-symbolic"}, "model": {}, **table}
+    """Validate a table; missing `task` and `model` get the embedded defaults.
+
+    So does a task without a name: `--task.train 64` is for a file without a task, too.
+    """
+    settings = {"task": {}, "model": {}, **table}
+    if isinstance(settings["task"], Mapping):
+        settings["task"] = {"name": "gsm-symbolic", **settings["task"]}
     try:
         return Experiment(**settings)
     except ValidationError as error:

@@ -44,6 +44,11 @@ class Plugin(BaseModel):
         """The plug-in as a TOML table: its name and every knob."""
         return {"name": plugin_name(type(self)), **self.model_dump(mode="json")}
 
+    def is_set(self, knob: str) -> bool:
+        """Whether a knob differs from its default: saved experiments name the defaults, too."""
+        usual = type(self).model_fields[knob].get_default(call_default_factory=True)
+        return bool(getattr(self, knob) != usual)
+
 
 _loaded_from_file: dict[type[Plugin], str] = {}
 _source_digests: dict[type[Plugin], str] = {}

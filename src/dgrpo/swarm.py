@@ -164,7 +164,16 @@ class Swarm:
                 check.load_state_dict(saved[label])
 
     async def submit(self, index: int, request: Request) -> Any:
-        """Wait until every playing node waits, then for the answer."""
+        """Wait until every playing node waits, then for the answer.
+
+        Raises DgrpoError for a node that has asked already, and not awaited the answer.
+        """
+        if any(asking == index for asking, _, _ in self._waiting):
+            raise DgrpoError(
+                f"node-{index} asked its model again before the last answer came",
+                remedy="a defense or an attack must await each call of `node.policy` and "
+                "`turn.draw` before the next",
+            )
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((index, request, future))
         self._answer_if_all_wait()
@@ -303,5 +312,5 @@ def check_start(experiment: Experiment, task: LoadedTask) -> None:
             raise DgrpoError(
                 f"measure: on none of the {len(task.held_out)} held-out prompts of {task.name} "
                 f"would it show whether the mounted attack {measure.name} took",
-                remedy="enlarge task.held_out",
+                remedy="enlarge task.held_out, or set measure = [] to measure nothing",
             )

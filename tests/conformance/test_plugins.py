@@ -40,14 +40,13 @@ from dgrpo.tasks.gsm_python import GsmPython
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+SIGNATURE = f"{EXAMPLES / 'my_attack.py'}:Signature"
+CHORUS = f"{EXAMPLES / 'my_defense.py'}:Chorus"
+REPLAY = f"{EXAMPLES / 'my_stateful_defense.py'}:Replay"
 NAMES = {
     "tasks": list(available("tasks")),
-    "attacks": [*available("attacks"), f"{EXAMPLES / 'my_attack.py'}:Signature"],
-    "defenses": [
-        *available("defenses"),
-        f"{EXAMPLES / 'my_stateful_defense.py'}:Replay",
-        f"{EXAMPLES / 'my_defense.py'}:Chorus",
-    ],
+    "attacks": [*available("attacks"), SIGNATURE],
+    "defenses": [*available("defenses"), REPLAY, CHORUS],
 }
 VOTING = " without oracle"
 MOUNTED: dict[str, dict[str, Any]] = {
@@ -740,7 +739,7 @@ def test_it_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(
 def test_the_example_defense_stops_the_example_attack_and_nothing_honest(
     node: Guarded, pools: LoadedTask, drawn: dict[tuple[str, int], Completion]
 ) -> None:
-    attack = attack_called(NAMES["attacks"][-1])
+    attack = attack_called(SIGNATURE)
     turn = Field(pools, node.model, drawn).owing(attack, "horizontal")
     claims = [("node-3", s.completion) for s in poison(attack, [], turn)]
     claims += [("node-0", drawn[slot.prompt.key, slot.sample - 2]) for slot in turn.slots]
@@ -748,7 +747,7 @@ def test_the_example_defense_stops_the_example_attack_and_nothing_honest(
         Received(sender, pools.by_key[c.prompt_key], c.sample, c.text, c.token_ids)
         for sender, c in claims
     ]
-    verdicts = asyncio.run(started(NAMES["defenses"][-1], node).check(received, node))
+    verdicts = asyncio.run(started(CHORUS, node).check(received, node))
     assert [v.accepted for v in verdicts] == [one.sender == "node-0" for one in received]
     assert "'Signed, Ada.' stands under 6 of the sender's 6 prompts" in verdicts[0].reason
 
@@ -756,7 +755,7 @@ def test_the_example_defense_stops_the_example_attack_and_nothing_honest(
 def test_the_example_with_a_memory_refuses_what_an_earlier_round_heard(
     node: Guarded, round_of_completions: list[Received]
 ) -> None:
-    running = started(NAMES["defenses"][-2], node)
+    running = started(REPLAY, node)
     first, rest = round_of_completions[:4], round_of_completions[4:]
     for received, accepted in ((first, True), (rest, True), (first, False)):
         verdicts = asyncio.run(running.check(received, node))

@@ -88,7 +88,7 @@ def test_what_was_not_run_is_said_and_not_explained(tmp_path: Path) -> None:
 def test_a_difference_is_explained_or_said_to_be_unexplained(tmp_path: Path) -> None:
     text = markdown(page(tmp_path), "poisoned-share.png")
     explained = next(line for line in text.split("\n") if "Claim attacked." in line)
-    assert "| weaker |" in explained
+    assert "| weaker (no interval) |" in explained
     assert "90.0" in explained
     assert "2 × 2 rounds" in explained
     assert "onerror" in explained

@@ -10,7 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -99,17 +101,24 @@ def test_a_log_that_cannot_be_written_is_a_failure_that_says_so(tmp_path: Path) 
     assert outcome.finished == []
 
 
+@pytest.mark.parametrize(("refused", "failed"), [({1}, []), ({0}, [0])])
 def test_a_process_that_cannot_be_started_stops_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    refused: set[int], failed: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(task: Task, out: Path, threads: int) -> None:
-        raise BlockingIOError(11, "Resource temporarily unavailable")
+    """Beside a busy one it waits for room; alone it fails."""
+    start, calls = scheduler._start, count()
 
-    monkeypatch.setattr(scheduler, "_start", refuse)
+    def sometimes(task: Task, out: Path, threads: int) -> Any:
+        if next(calls) in refused:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return start(task, out, threads)
+
+    monkeypatch.setattr(scheduler, "_start", sometimes)
     tasks = [Task(experiment(), seed, True) for seed in range(2)]
     outcome, _ = play(tasks, tmp_path)
-    assert [failure.task for failure in outcome.failed] == tasks
-    assert "Resource temporarily unavailable" in outcome.failed[0].problem
+    assert [failure.task.seed for failure in outcome.failed] == failed
+    assert all("temporarily unavailable" in failure.problem for failure in outcome.failed)
+    assert sorted(t.seed for t in outcome.finished) == [s for s in (0, 1) if s not in failed]
 
 
 def test_no_run_is_started_when_time_is_up(tmp_path: Path) -> None:

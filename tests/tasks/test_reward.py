@@ -144,7 +144,9 @@ def test_an_item_of_a_list_is_no_negative_number() -> None:
     assert answer_anywhere("Steps:\n- 5 apples", "5")
 
 
-@pytest.mark.parametrize("given_answer", ["- 5", "-5", "−5", "minus 5", "5"])
+@pytest.mark.parametrize(
+    "given_answer", ["- 5", "-5", "−5", "minus 5", "5", "5m2", "5 cm2", "5 cm²", "5m2/3"]
+)
 def test_a_right_answer_is_right_anywhere(given_answer: str) -> None:
     text = answered(given_answer)
     for right in ("5", "-5"):

@@ -193,10 +193,9 @@ class RewardedAttack(Attack):
     def _refuse_unread(self, knobs: Sequence[str], read_with: str) -> None:
         """Raise DgrpoError where one of `knobs` is set; saved experiments name the defaults too."""
         for knob in knobs:
-            value = getattr(self, knob)
-            if value != type(self).model_fields[knob].default:
+            if self.is_set(knob):
                 raise DgrpoError(
-                    f"attack.{knob} = {value!r} is only read with {read_with}",
+                    f"attack.{knob} = {getattr(self, knob)!r} is only read with {read_with}",
                     remedy=f"leave it out, or set {read_with}",
                 )
 

@@ -134,10 +134,9 @@ class Judge(Defense):
     def _refuse_unread(self, knobs: Sequence[str], reader: str, or_else: str = "") -> None:
         """Refuse what nothing reads. A saved experiment names every knob: defaults are let pass."""
         for knob in knobs:
-            value, usual = getattr(self, knob), type(self).model_fields[knob]
-            if value != usual.get_default(call_default_factory=True):
+            if self.is_set(knob):
                 raise DgrpoError(
-                    f"judge: {knob} = {value!r} is not read by {reader}",
+                    f"judge: {knob} = {getattr(self, knob)!r} is not read by {reader}",
                     remedy=f"{or_else}leave {knob} out",
                 )
 

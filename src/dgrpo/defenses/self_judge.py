@@ -48,7 +48,7 @@ class SelfJudge(StatelessDefense):
     @model_validator(mode="after")
     def _consistent(self) -> SelfJudge:
         check_decision(self.name, self.decision, self.criticism, self.threshold)
-        if self.decision == "generated" and not self.calibrated:
+        if self.decision == "generated" and self.is_set("calibrated"):
             raise DgrpoError(
                 f"{self.name}: calibrated = false is read by log-odds only",
                 remedy='set decision = "log-odds" and criticism = false, or leave calibrated out',

@@ -90,7 +90,7 @@ class Learner:
             self.parameters, lr=settings.learning_rate, betas=settings.adam_betas, foreach=True
         )
         self._reference = model.clone() if settings.beta else None
-        self._kept: tuple[tuple[ScoreItem, ...], list[ForwardPass]] | None = None
+        self._kept: tuple[tuple[ScoreItem, ...], ForwardPass] | None = None
 
     def score(self, items: Sequence[ScoreItem], *, keep: bool = False) -> list[TokenScores]:
         """Log-probabilities and ranks under the current weights, in the items' order.
@@ -99,11 +99,13 @@ class Learner:
         """
         if not items:
             return []
-        keep = keep and self.settings.keep_forward and self.settings.groups_per_pass is None
-        with torch.set_grad_enabled(keep):
+        if keep and self.settings.keep_forward and self.settings.groups_per_pass is None:
+            with torch.enable_grad():
+                whole = self._forward(items, ranks=True)
+            self._kept = (tuple(items), whole)
+            return whole.scores()
+        with torch.no_grad():
             passes = [self._forward(chunk, ranks=True) for chunk in self._chunks(items)]
-        if keep:
-            self._kept = (tuple(items), passes)
         return [scores for one in passes for scores in one.scores()]
 
     def step(
@@ -115,10 +117,10 @@ class Learner:
         and when a step makes weights that are not.
         """
         kept, self._kept = self._kept, None
-        passes = kept[1] if kept is not None and kept[0] == tuple(items) else None
+        whole = kept[1] if kept is not None and kept[0] == tuple(items) else None
         work = list(zip(items, advantages, strict=True))
         tokens = sum(len(item.token_ids) for item, a in work if a is not None)
-        if passes is None:
+        if whole is None:
             # nothing flows through an item that is left out, or without KL through advantage 0
             work = [w for w in work if w[1] is not None and (w[1] != 0.0 or self.settings.beta)]
         if not any(a for _, a in work) and not (self.settings.beta and tokens):
@@ -128,7 +130,7 @@ class Learner:
         taught = sum(len(item.token_ids) for item, a in work if a)
         first: UpdateStats | None = None
         for _ in range(self.settings.updates_per_round):
-            loss, logprobs = self._backward(work, passes, old, round_index, tokens)
+            loss, logprobs = self._backward(work, whole, old, round_index, tokens)
             norm = torch.nn.utils.clip_grad_norm_(
                 self.parameters, self.settings.max_gradient_norm, foreach=True
             )
@@ -139,7 +141,7 @@ class Learner:
             self.optimiser.zero_grad(set_to_none=True)
             self._check_weights(round_index)
             first = first or UpdateStats(loss=loss, gradient_norm=float(norm), tokens=taught)
-            passes, old = None, old if old is not None else logprobs
+            whole, old = None, old if old is not None else logprobs
         assert first is not None
         return first
 
@@ -159,16 +161,19 @@ class Learner:
     def _backward(
         self,
         work: Sequence[tuple[ScoreItem, float | None]],
-        passes: list[ForwardPass] | None,
+        whole: ForwardPass | None,
         old: list[torch.Tensor] | None,
         round_index: int,
         tokens: int,
     ) -> tuple[float, list[torch.Tensor]]:
-        """Accumulate the gradient over all chunks; returns the loss and detached log-probs."""
+        """Accumulate the gradient over all chunks; returns the loss and detached log-probs.
+
+        whole: a forward pass of all of them that was kept; they are one chunk then.
+        """
         advantages = [a for _, a in work]
         total, seen, start = 0.0, [], 0
         for index, chunk in enumerate(self._chunks([item for item, _ in work])):
-            result = passes[index] if passes else self._forward(chunk, ranks=False)
+            result = whole or self._forward(chunk, ranks=False)
             here = advantages[start : start + len(chunk)]
             device = self.model.device
             counted = torch.tensor([a is not None for a in here], device=device)

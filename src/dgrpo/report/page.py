@@ -202,6 +202,12 @@ def write_file(file: Path, content: bytes) -> None:
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(file, content)
+        if file.exists() and not file.is_file():  # /dev/stdout, or a folder in the way
+            file.write_bytes(content)
+        else:
+            replace_file(file.resolve(), content)
     except OSError as error:
-        raise DgrpoError(f"cannot write {file}: {error.strerror}") from error
+        raise DgrpoError(
+            f"cannot write {file}: {error.strerror or error}",
+            remedy="check the path and its permissions, or free some space",
+        ) from error

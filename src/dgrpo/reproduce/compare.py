@@ -23,7 +23,7 @@ from dgrpo.measurement.intervals import (
 from dgrpo.report.groups import measured_on, receivers
 from dgrpo.report.tables import Rate
 from dgrpo.reproduce.paper import Figure, Point
-from dgrpo.runs.reader import Run, Screening
+from dgrpo.runs.reader import DefenseCounts, Run, Screening
 
 Verdict = Literal[
     "agrees", "weaker", "stronger", "differs", "beyond the paper", "not run yet", "not measured"
@@ -100,7 +100,7 @@ def compare(figure: Figure, runs: Mapping[str, Mapping[int, Run]]) -> Comparison
 
 
 def _interval(figure: Figure, values: Sequence[float], mine: Sequence[Run]) -> Interval:
-    """Over seeds. Of a share that is equal in all of them, by what was counted."""
+    """Over seeds. Of a share that is 0 or 1 in all of them, by what was counted."""
     if figure.within != SHARE:
         return mean_over_seeds(values, within=figure.within)
     if figure.metric.startswith("screening."):
@@ -108,6 +108,7 @@ def _interval(figure: Figure, values: Sequence[float], mine: Sequence[Run]) -> I
     measure = figure.metric.removeprefix("metrics.")
     if figure.metric == "attack_success":  # the first measure that the file lists
         measure = mine[0].settings["measure"][0]["name"]
+    # points between the ends have equal samples: any five count what a peak's do
     place = {"start": slice(1), "peak": slice(1, 1 + _PEAK_WINDOW)}.get(figure.at, slice(-1, None))
     lines = [line for run in mine for line in run.rounds[place]]
     return share_over_seeds(values, sum(measured_on(line, measure) for line in lines))
@@ -118,8 +119,8 @@ def _screened(figure: Figure, mine: Sequence[Run]) -> Interval | None:
     *place, counted = figure.metric.split(".")[1:]
 
     def stopped(one: Screening) -> int:
-        of: Any = one.by_defense.get(place[-1]) if place else one
-        return getattr(of, counted, 0)
+        of: Any = one.by_defense.get(place[-1], DefenseCounts()) if place else one
+        return int(getattr(of, counted))
 
     by_seed = [[line.screening for line in run.rounds] for run in mine]
     label = counted.rpartition("_")[0]

@@ -30,13 +30,12 @@ CURVES = (
 )
 EVERY = (
     "After the last round, mean over seeds with Student's 95 % t interval; training reward: of "
-    "completions without poison in that round, rejected ones too (older runs with zero reward did "
+    "honest completions in that round, rejected ones too (older runs with zero reward did "
     "not record it: n). Stopped and rejected: share of completions over all rounds and seeds; in "
     "brackets the wider, on either side, of two 95 % intervals: Wilson's over different texts, "
     "since attackers send copies and receivers with equal weights decide alike, and Student's over "
-    "seeds. Honest: without poison, whoever sent it. Right honest: those of full reward, where a "
-    "run counts them apart; to reject a wrong one costs little. Screening: "
-    "seconds that a node spends on verifying everyone's completions per second of generating its "
+    "seeds. Honest: neither poison nor decoy, whoever sent it. Right honest: those of full reward, "
+    "where a run counts them apart; to reject a wrong one costs little. Screening: seconds that a node spends on verifying everyone's completions per second of generating its "
     "own (with four nodes a quarter of them: there 4 means as long as generating them all took); "
     "the logit check's forward pass is counted whole, though the update uses it again "
     "(benchmarks/README.md: a round grows by 6 %). On reject: `zero-reward` is the paper's, `drop` "
@@ -117,10 +116,10 @@ def _introduction(
         "the same.",
         f"{done} of {wanted} runs are finished. {told}",
         "Ours: mean over n seeds after the last round, with Student's 95 % t interval over seeds "
-        "(none for n = 1); of a share that is 0 or 1 in all seeds, Wilson's (MATH: over its own "
-        "questions, counted once per seed); of what a defense stops or rejects, that of the table "
-        "of every experiment. All seeds share one "
-        "base model and one pool of prompts, so intervals cover training and sampling. A figure "
+        "(none for n = 1, nor where all seeds give one number); of a share that is 0 or 1 in all "
+        "seeds, Wilson's (MATH: over its own questions, counted once per seed); of what a defense "
+        "stops or rejects, that of the table of every experiment. All seeds share one base model "
+        "and one pool of prompts, so intervals cover training and sampling. A figure "
         "agrees if the mean lies in the range under `agrees`; a verdict is `undecided` as long as "
         "its interval reaches over an end of that range. Where a run never reached what is asked "
         "for, `≥`, `≤` or `?` before ours says that it is a bound, or not even that. The ranges "
@@ -132,6 +131,10 @@ def _introduction(
     )
 
 
+COMPARED_OFTEN = (
+    "(A figure may be compared more than once: also with `drop`, after twice the rounds, with 8×2, "
+    "or on the judge's card.)"
+)
 _TOLD: dict[Verdict, str] = {
     "agrees": "ours agree in",
     "weaker": "are weaker in",
@@ -152,9 +155,12 @@ def _tally(rows: Sequence[Comparison]) -> str:
         if those
     )
     beyond = len(rows) - len(of_paper)
-    return (f"Of {len(of_paper)} figures of the paper {told}. " if told else "") + (
-        f"{beyond} rows go beyond it." if beyond else ""
-    )
+    sentences = []
+    if told:
+        sentences += [f"Of {len(of_paper)} comparisons with the paper {told}.", COMPARED_OFTEN]
+    if beyond:
+        sentences += [f"{beyond} rows go beyond it."]
+    return " ".join(sentences)
 
 
 def _doubts(rows: Sequence[Comparison]) -> str:
@@ -170,7 +176,11 @@ def _doubts(rows: Sequence[Comparison]) -> str:
 def _doubt(row: Comparison) -> str:
     if row.verdict in ("beyond the paper", "not run yet", "not measured"):
         return ""
-    return "one seed" if row.seeds == 1 else "undecided" if row.undecided else ""
+    if row.seeds == 1:
+        return "one seed"
+    if row.ours is not None and row.ours.low is None and not row.censored:
+        return "no interval"
+    return "undecided" if row.undecided else ""
 
 
 ZERO_REWARD = (

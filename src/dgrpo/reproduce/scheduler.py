@@ -118,14 +118,18 @@ def play_all(
             if seconds is not None and time.monotonic() - started > seconds:
                 outcome.not_started, waiting = [*outcome.not_started, *waiting], []
             while waiting and len(busy) < workers:
-                task = waiting.pop(0)
-                listener.started(task)
+                task = waiting[0]
                 try:
-                    busy.append(_start(task, out, threads))
+                    worker = _start(task, out, threads)
                 except OSError as error:
-                    problem = f"no process could be started: {error}"
+                    if busy:
+                        break  # room comes when one of them ends
+                    problem = f"no process could be started: {error}; end others, or allow more"
                     outcome.failed.append(Failure(task, problem, _log_of(out, task)))
-                    listener.ended(task, problem)
+                else:
+                    busy.append(worker)
+                    listener.started(task)
+                waiting.pop(0)
             wait([w.connection for w in busy] + [w.process.sentinel for w in busy], timeout=1.0)
             for worker in list(busy):
                 _listen(worker, listener)

@@ -48,5 +48,9 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 def replace_file(path: Path, content: bytes) -> None:
     """Write under a temporary name, then rename: no reader ever meets half a file."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content)
-    temporary.rename(path)
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

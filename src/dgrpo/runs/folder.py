@@ -94,7 +94,8 @@ class RunFolder:
         least = done if begun_for <= done else done + 1  # points between have few samples
         if not finished and rounds < least:
             raise DgrpoError(
-                f"{self.path} has gone on to round {done} of {begun_for}, and rounds = {rounds}",
+                f"{self.path} has gone on to round {done} of {begun_for}, and rounds = {rounds}"
+                + (": measured on few samples, as no last round is" if rounds == done else ""),
                 remedy=f"ask for rounds = {least} or more, or give another --out",
             )
         if 0 < finished < rounds and not done:

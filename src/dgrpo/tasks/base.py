@@ -77,7 +77,7 @@ class LoadedTask:
     def _check_answers(self) -> None:
         """Raise DgrpoError where no completion could earn the default reward."""
         own, default = type(self), (LoadedTask.reward, LoadedTask.rewards)
-        if not self.numeric_answers or (own.reward, own.rewards) != default:
+        if (own.reward, own.rewards) != default:
             return
         prompts = (*self.train, *self.held_out)
         unread = next((p for p in prompts if parse_number(p.answer) is None), None)

@@ -22,7 +22,7 @@ _NUMBER = re.compile(
     re.VERBOSE | re.ASCII,
 )
 _MINUS_WORD = re.compile(r"\b(?:minus|negative)\s+(?=[$€£]?\d)", re.IGNORECASE)
-_UNIT = re.compile(r"(?<=[A-Za-z])[²³]|(?<![A-Za-z])(?:[cdkm]?m|ft|in|yd)[23]\b")
+_UNIT = re.compile(r"(?<=[A-Za-z])[²³]|(?<![A-Za-z])(?:[cdkm]?m|ft|in|yd)[23]\b(?!/\d)")
 """The exponent of a unit, as in "12 cm²" or "12 cm2"."""
 _DASHES = dict.fromkeys(map(ord, "−–‒﹣－\N{HYPHEN}\N{NON-BREAKING HYPHEN}⁻"), "-")
 """What people write for a minus sign."""
@@ -46,10 +46,9 @@ def parse_number(text: str) -> Fraction | None:
     >>> [parse_number(text) for text in ("54 cows", " $1,200 ", "36.0", "7 or 8", "5e3", "5½")]
     [Fraction(54, 1), Fraction(1200, 1), Fraction(36, 1), None, None, None]
     """
-    text = _UNIT.sub(" ", text)
-    if any((c.isnumeric() and not c.isascii()) or c in _ROOTS for c in text):
-        return None
     plain = _plain(text, r"\A")
+    if any((c.isnumeric() and not c.isascii()) or c in _ROOTS for c in plain):
+        return None
     found = _NUMBER.findall(plain)
     if len(found) != 1 or len(found[0]) > LONGEST_NUMBER:
         return None
@@ -120,11 +119,12 @@ def _numbers(text: str) -> list[str]:
 
 
 def _plain(text: str, opening: str) -> str:
-    """The text with every minus sign, whatever it was, turned into the plain one.
+    """The text without exponents of units, every minus sign turned into the plain one.
 
     opening: a pattern of what an answer begins after.
     """
-    text = re.sub(rf"({opening}){_APART}", r"\1-", text.translate(_DASHES))
+    text = _UNIT.sub(" ", text).translate(_DASHES)
+    text = re.sub(rf"({opening}){_APART}", r"\1-", text)
     return _MINUS_WORD.sub("-", text)
 
 
