@@ -50,6 +50,16 @@ def test_the_pointer_is_told_an_interval_from_two_seeds_and_a_band_is_drawn_from
     assert ('<g class="mark-area' in svg) == (seeds >= 3)
 
 
+def test_a_band_goes_on_through_a_point_at_which_all_seeds_are_equal(tmp_path: Path) -> None:
+    for seed in range(3):
+        lines = [round_line(n, 0.5, 0.25 + 0.1 * n * seed) for n in range(3)]
+        write_run(tmp_path, seed=seed, lines=lines, rounds=2)
+    for panel in PANELS:
+        for point in points(page_chart(panel, groups(tmp_path))):
+            assert point["low"] <= point["mean"] <= point["high"]
+    assert picture(groups(tmp_path)).startswith(b"\x89PNG")
+
+
 def test_rates_are_drawn_from_nothing_to_all(tmp_path: Path) -> None:
     write_run(tmp_path)
     for panel in (panel for panel in PANELS if panel.rate):

@@ -20,6 +20,7 @@ from dgrpo.report.groups import (
     HELD_OUT_ACCURACY,
     Group,
     Metric,
+    Point,
     attack_success,
     training_reward,
 )
@@ -167,13 +168,18 @@ def _points(panel: Panel, groups: Sequence[Group]) -> list[dict[str, Any]]:
             "experiment": visible(group.label),
             "round": point.round,
             "mean": point.value.mean,
-            "low": point.value.low,
-            "high": point.value.high,
+            "low": _or_mean(point, point.value.low),
+            "high": _or_mean(point, point.value.high),
             "seeds": point.seeds,
         }
         for group in groups
         for point in group.curve(panel.metric(group))
     ]
+
+
+def _or_mean(point: Point, bound: float | None) -> float | None:
+    """A band goes on, as a line, through a point at which all of its seeds are equal."""
+    return point.value.mean if bound is None and point.seeds >= BAND_FROM else bound
 
 
 def _top(panel: Panel, points: list[dict[str, Any]]) -> float:

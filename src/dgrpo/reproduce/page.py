@@ -35,9 +35,10 @@ EVERY = (
     "brackets the wider, on either side, of two 95 % intervals: Wilson's over different texts, "
     "since attackers send copies and receivers with equal weights decide alike, and Student's over "
     "seeds. Honest: neither poison nor decoy, whoever sent it. Right honest: those of full reward, "
-    "where a run counts them apart; to reject a wrong one costs little. Screening: seconds that a node spends on verifying everyone's completions per second of generating its "
-    "own (with four nodes a quarter of them: there 4 means as long as generating them all took); "
-    "the logit check's forward pass is counted whole, though the update uses it again "
+    "where a run counts them apart; to reject a wrong one costs little. Screening: seconds that a "
+    "node spends on verifying everyone's completions per second of generating its own (with "
+    "four nodes a quarter of them: there 4 means as long as generating them all took); the logit "
+    "check's forward pass is counted whole, though the update uses it again "
     "(benchmarks/README.md: a round grows by 6 %). On reject: `zero-reward` is the paper's, `drop` "
     "leaves the completion out of its group."
 )
