@@ -164,6 +164,13 @@ def test_measured_points_stand_beside_the_theory(tmp_path: Path) -> None:
     assert share_picture([], scale=1).startswith(b"\x89PNG")
 
 
+def test_a_longer_run_is_no_point_of_a_line_by_share(tmp_path: Path) -> None:
+    those = [experiment("attacked"), experiment("two", nodes=2), experiment("long", rounds=3)]
+    found = measured(those, {one.name: runs_of(tmp_path, one) for one in those})
+    assert len(found) == 3
+    assert {point[1] for point in panels(found)[3].points} == {"attacked", "two"}
+
+
 def test_theory_goes_by_the_experiments_scaling(tmp_path: Path) -> None:
     plain = experiment("plain", learner={"advantage_scaling": "none"})
     batch = experiment("batch", learner={"advantage_scaling": "batch"})

@@ -167,10 +167,8 @@ def _tally(rows: Sequence[Comparison]) -> str:
 def _doubts(rows: Sequence[Comparison]) -> str:
     """How many of a verdict's rows rest on one seed, and how many are undecided."""
     doubts = [doubt for row in rows if (doubt := _doubt(row))]
-    told = [
-        f"{count} {'of ' if doubt == 'one seed' else ''}{doubt}"
-        for doubt, count in Counter(doubts).items()
-    ]
+    words = {"one seed": "of one seed", "no interval": "with no interval"}
+    told = [f"{count} {words.get(doubt, doubt)}" for doubt, count in Counter(doubts).items()]
     return f" ({', '.join(told)})" if told else ""
 
 

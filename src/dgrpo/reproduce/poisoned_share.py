@@ -120,8 +120,8 @@ def _poisoned_of_group(experiment: Experiment) -> int:
 
 
 def _series(experiment: Experiment) -> str:
-    """Everything but the shares and the sizes that a share forces."""
-    rest = dict(experiment.identity())
+    """Everything but the shares and the sizes that a share forces; rounds too."""
+    rest = {**experiment.identity(), "rounds": experiment.rounds}
     for size in ("nodes", "malicious", "prompts_per_round", "group_size"):
         rest.pop(size)
     rest["attack"] = [{**a, "poisoned_share": None} for a in rest["attack"]]

@@ -83,7 +83,7 @@ def panels(found: Sequence[Measured]) -> list[SharePanel]:
         ),
         SharePanel(
             "Attack success, by share of malicious nodes",
-            "At the end, with 95 % interval over seeds",
+            "At the end, with 95 % interval over seeds; the smallest shares: larger rounds",
             "Share of malicious nodes", "Attack success", True, (),
             _sweep(found, "malicious_share"),
         ),
