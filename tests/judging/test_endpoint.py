@@ -350,6 +350,18 @@ def test_a_slow_completion_takes_the_policy_of_outages_from_everyone(server: Mis
         assert all(one.provoked for one in opinions if one.undecided)
 
 
+async def sent(
+    asked: EndpointJudge, out: threading.Event, count: int
+) -> asyncio.Task[list[Opinion]]:
+    """Another node's call about `count` texts, the poison among them, which has reached the server.
+
+    out: what the server sets when the poison arrives.
+    """
+    call = asyncio.create_task(asked.ask(questions()[2 - count : 2]))
+    assert await asyncio.to_thread(out.wait, 30.0)
+    return call
+
+
 def test_a_node_that_asks_while_another_has_texts_out_meets_no_outage(server: Misbehaving) -> None:
     """Its harmless question is turned away because of a peer's text that another node has sent."""
     poison, stalled = questions()[1].completion, threading.Event()
@@ -364,8 +376,7 @@ def test_a_node_that_asks_while_another_has_texts_out_meets_no_outage(server: Mi
     asked = judge(server.url, timeout=5.0)
 
     async def both() -> list[Opinion]:
-        first = asyncio.create_task(asked.ask(questions()[:2]))
-        assert await asyncio.to_thread(stalled.wait, 30.0)
+        first = await sent(asked, stalled, 2)
         second = await asked.ask(questions()[2:4])
         await first
         return second
@@ -399,8 +410,7 @@ def test_one_that_kills_the_server_while_another_node_asks_is_accepted_in_no_lat
     asked = judge(server.url)
 
     async def both() -> list[Opinion]:
-        first = asyncio.create_task(asked.ask(questions()[1:2]))
-        assert await asyncio.to_thread(out.wait, 30.0)
+        first = await sent(asked, out, 1)
         assert kinds(await asked.ask(questions()[2:4])) == {""}
         others_done.set()
         return await first
@@ -446,8 +456,7 @@ def test_a_probe_that_fails_after_anothers_texts_came_and_went_meets_no_outage(
     asked = judge(server.url)
 
     async def both() -> list[Opinion]:
-        first = asyncio.create_task(asked.ask(questions()[1:2]))
-        assert await asyncio.to_thread(out.wait, 30.0)
+        first = await sent(asked, out, 1)
         second = asyncio.create_task(asked.ask(questions()[2:4]))
         await first
         others_done.set()

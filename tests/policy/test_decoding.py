@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, Gemma2Config
+from tests.policy.tiny_models import of_family
+from transformers import Gemma2Config
 
 from dgrpo.policy.cache import all_full_attention
 from dgrpo.policy.decoding import (
@@ -25,28 +26,6 @@ SPREAD = [2, 0, 0, 1, 0, 2, 0, 0]
 @pytest.fixture(scope="module")
 def shipped() -> LanguageModel:
     return load_model(ModelSettings())
-
-
-def of_family(shipped: LanguageModel, family: str, **more: object) -> LanguageModel:
-    """A tiny model with random weights, two query heads per key head, and sharp attention."""
-    config = AutoConfig.for_model(
-        family,
-        vocab_size=shipped.vocabulary,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        max_position_embeddings=256,
-        **more,
-    )
-    torch.manual_seed(3)
-    network = AutoModelForCausalLM.from_config(config)
-    with torch.no_grad():
-        for weight in network.parameters():
-            weight.mul_(3.0)
-    return LanguageModel(network.eval(), shipped.tokenizer)
 
 
 @torch.inference_mode()

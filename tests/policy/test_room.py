@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from transformers import AutoConfig, AutoModelForCausalLM
+from tests.policy.tiny_models import of_family
 
 from dgrpo.errors import DgrpoError
 from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
@@ -17,25 +17,12 @@ def shipped() -> LanguageModel:
     return load_model(ModelSettings())
 
 
-def of_family(shipped: LanguageModel, family: str) -> LanguageModel:
-    config = AutoConfig.for_model(
-        family,
-        vocab_size=shipped.vocabulary,
-        hidden_size=16,
-        ffn_dim=16,
-        word_embed_proj_dim=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=64,
-    )
-    return LanguageModel(AutoModelForCausalLM.from_config(config).eval(), shipped.tokenizer)
-
-
 @pytest.mark.parametrize("family", ["gpt2", "opt"])
 def test_a_completion_that_could_leave_the_table_is_refused(
     shipped: LanguageModel, family: str
 ) -> None:
-    model = of_family(shipped, family)
+    sizes = {"max_position_embeddings": 64, "ffn_dim": 16, "word_embed_proj_dim": 32}
+    model = of_family(shipped, family, **sizes)
     assert learned_positions(model) == 64
     longest = len(model.encode(PROMPTS[0]))
     check_room(model, PROMPTS, 64 - longest)

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from transformers import MistralConfig, MistralForCausalLM
+from tests.policy.tiny_models import of_family
 
 from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
 from dgrpo.policy.noise import key_tensor, sampling_key
@@ -32,21 +32,7 @@ def windowed(model: LanguageModel, request: pytest.FixtureRequest) -> LanguageMo
     Mistral's configuration has no `layer_types`; its window holds for all layers.
     """
     if request.param == "all layers":
-        tiny = MistralConfig(
-            vocab_size=model.vocabulary,
-            hidden_size=32,
-            intermediate_size=48,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            sliding_window=12,
-        )
-        torch.manual_seed(3)
-        sharp = MistralForCausalLM(tiny)
-        with torch.no_grad():
-            for weight in sharp.parameters():
-                weight.mul_(3.0)
-        return LanguageModel(sharp.eval(), model.tokenizer)
+        return of_family(model, "mistral", sliding_window=12)
     config = copy.deepcopy(model.network.config)
     config.use_sliding_window, config.sliding_window = True, 12
     config.layer_types = ["full_attention", "sliding_attention", "full_attention"]

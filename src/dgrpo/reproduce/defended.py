@@ -43,7 +43,7 @@ class DefendedRow:
     """Empty without a defense: nothing is rejected."""
     seeds: int
     wanted: int
-    """Seeds that the matrix asks for."""
+    """Seeds that the matrix asks for, or as many as there are."""
     headline: bool
     figures: ExperimentRow | None
     """None where no run is finished."""
