@@ -20,7 +20,7 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,6 +30,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from dgrpo.errors import DgrpoError, did_you_mean
 
 KINDS = ("attacks", "defenses", "tasks")
+_FILE_MARK = ".py:"
+"""Between a file and its class: where it stands in a name, the name is no plain one."""
 
 
 class Plugin(BaseModel):
@@ -66,6 +68,18 @@ def plugin_sources(plugins: Iterable[Plugin]) -> dict[str, str]:
 def plugin_name(cls: type[Plugin]) -> str:
     """The name by which `build` finds `cls` again: its own, or `path.py:ClassName`."""
     return _loaded_from_file.get(cls, cls.name)
+
+
+def files_to_import(settings: Mapping[str, Any]) -> list[str]:
+    """Plug-in files that a recorded experiment names and this process has not imported.
+
+    To validate its settings would execute them: read what others recorded with care.
+    """
+    named = [settings.get(field, ()) for field in ("task", "attack", "measure", "defense")]
+    tables = [one for entry in named for one in (entry if isinstance(entry, list) else [entry])]
+    names = [one.get("name") if isinstance(one, Mapping) else one for one in tables]
+    files = {name for name in names if isinstance(name, str) and _FILE_MARK in name}
+    return sorted(files - set(_loaded_from_file.values()))
 
 
 @cache
@@ -115,7 +129,7 @@ def find(kind: str, name: str) -> type[Plugin]:
 
     Raises DgrpoError with the nearest names when there is none.
     """
-    if ".py:" in name:
+    if _FILE_MARK in name:
         return _from_file(kind, name)
     plugins = available(kind)
     if name not in plugins:

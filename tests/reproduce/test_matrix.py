@@ -161,6 +161,43 @@ def test_damaged_and_outdated_folders_are_left_out_with_a_reason(tmp_path: Path)
     assert any("seed-2" in line and "no_such_knob" in line for line in left_out)
 
 
+PLUGIN = """
+from pathlib import Path
+from dgrpo.attacks.text import Text
+
+Path({mark!r}).touch()
+
+
+class Theirs(Text):
+    name = "theirs"
+"""
+
+
+@pytest.mark.parametrize("field", ["task", "attack", "measure", "defense"])
+def test_a_run_folder_executes_no_file_that_it_names(tmp_path: Path, field: str) -> None:
+    mark, file = tmp_path / "executed", tmp_path / "theirs.py"
+    file.write_text(PLUGIN.format(mark=str(mark)))
+    folder = write_finished(tmp_path, experiment())
+    header = json.loads((folder / "experiment.json").read_text())
+    for value in (f"{file}:Theirs", {"name": f"{file}:Theirs"}, [{"name": f"{file}:Theirs"}]):
+        header["experiment"][field] = value
+        (folder / "experiment.json").write_text(json.dumps(header))
+        found, left_out = find_finished([tmp_path])
+        assert not found
+        assert "theirs.py:Theirs, which no experiment file here names" in left_out[0]
+    assert not mark.exists()
+
+
+def test_a_plug_ins_file_that_an_experiment_names_serves_its_runs(tmp_path: Path) -> None:
+    mark, file = tmp_path / "executed", tmp_path / "ours.py"
+    file.write_text(PLUGIN.format(mark=str(mark)))
+    name = f"{file}:Theirs"
+    mine = experiment(attack={"name": name}, measure=[name])
+    folder = write_finished(tmp_path, mine)
+    assert [one.run.folder for one in find_finished([tmp_path])[0]] == [folder]
+    assert mark.exists()
+
+
 def test_missing_runs_are_ordered_and_none_is_asked_for_twice(tmp_path: Path) -> None:
     entries = [
         Entry(experiment("ablation", attack={"name": "honest"}), False, (0, 1)),

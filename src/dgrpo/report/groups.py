@@ -6,7 +6,6 @@ leaves out comparisons between experiments.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from dgrpo.measurement.intervals import (
     mean_over_seeds,
     share_over_seeds,
 )
+from dgrpo.plugins import files_to_import
 from dgrpo.runs.reader import RoundLine, Run, Screening
 
 _DIGEST_SHOWN = 8
@@ -207,7 +207,7 @@ def _digest_today(run: Run) -> str:
 
     The recorded one where today's code refuses them, or would have to execute a plug-in's file.
     """
-    if ".py:" in json.dumps(run.settings):
+    if files_to_import(run.settings):
         return run.digest
     from dgrpo.experiment import experiment_from  # with torch, which other reports do not need
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from dgrpo.errors import DgrpoError, did_you_mean
 from dgrpo.experiment import Experiment, experiment_from, load_experiment
+from dgrpo.plugins import files_to_import
 from dgrpo.policy.model import digest_of
 from dgrpo.reproduce.paper import Matrix
 from dgrpo.runs.reader import Run, read_run
@@ -153,7 +154,9 @@ def shortened(experiment: Experiment, rounds: int) -> Experiment:
 def find_finished(folders: Iterable[Path]) -> tuple[list[Found], list[str]]:
     """Finished runs under `folders`, and a line for each folder that had to be left out.
 
-    A folder is left out where a file is damaged, or holds settings that today's code refuses.
+    A folder is left out where a file is damaged, or holds settings that today's code refuses, or
+    names a plug-in's file that no loaded experiment does: what lies there may come from others, and
+    executes nothing.
     """
     found: list[Found] = []
     left_out: list[str] = []
@@ -165,6 +168,8 @@ def find_finished(folders: Iterable[Path]) -> tuple[list[Found], list[str]]:
                 continue
             try:
                 run = read_run(header.parent)
+                if files := files_to_import(run.settings):
+                    raise DgrpoError(f"names {files[0]}, which no experiment file here names")
                 text = json.dumps(run.settings, sort_keys=True)
                 if text not in validated:
                     validated[text] = experiment_from(run.settings)
