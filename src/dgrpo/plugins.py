@@ -18,6 +18,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import json
 import pkgutil
 import sys
 from collections.abc import Iterable, Mapping
@@ -50,6 +51,19 @@ class Plugin(BaseModel):
         """Whether a knob differs from its default: saved experiments name the defaults, too."""
         usual = type(self).model_fields[knob].get_default(call_default_factory=True)
         return bool(getattr(self, knob) != usual)
+
+    def refuse_unread(self, where: str, knobs: Iterable[str], read: str) -> None:
+        """Raise DgrpoError where one of `knobs` is set, though nothing reads it as things are.
+
+        where: how the message calls the plug-in. read: when knobs are read: 'with endpoint'.
+        """
+        for knob in knobs:
+            if self.is_set(knob):
+                value = json.dumps(self.model_dump(mode="json")[knob], ensure_ascii=False)
+                raise DgrpoError(
+                    f"{where}{knob} = {value} is only read {read}",
+                    remedy=f"leave {knob} out, or use it {read}",
+                )
 
 
 _loaded_from_file: dict[type[Plugin], str] = {}

@@ -56,7 +56,7 @@ def test_a_vertical_group_of_nothing_but_poison_is_refused(share: float, group: 
     ("attack", "topology", "problem", "remedy"),
     [
         (Text(poisoned_share=0.2), "horizontal", "poisoned_share = 0.2", '"vertical"'),
-        (LongAnswer(decoys="own"), "horizontal", "decoys = 'own'", '"vertical"'),
+        (LongAnswer(decoys="own"), "horizontal", 'decoys = "own"', '"vertical"'),
         (Text(votes=8), "vertical", "votes = 8", '"majority-vote"'),
         (Equation(agreement=0.5), "vertical", "agreement = 0.5", '"majority-vote"'),
         (LongAnswer(source="padded", samples=8), "vertical", "samples = 8", '"samples"'),

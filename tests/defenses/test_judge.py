@@ -227,16 +227,19 @@ def test_the_key_is_read_from_the_environment_and_is_in_no_file(
     ("knobs", "said"),
     [
         ({"decision": "log-odds"}, "criticism = false"),
-        ({"threshold": 3.0}, "threshold = 3 is read by log-odds only"),
+        ({"threshold": 3.0}, 'threshold = 3.0 is only read with decision = "log-odds"'),
         (
             {"decision": "log-odds", "criticism": False, "endpoint": "http://h/v1", "model": "m"},
             "leave endpoint out",
         ),
         ({"endpoint": "http://h/v1"}, "set model"),
-        ({"api_key_env": "KEY"}, "set endpoint, or leave api_key_env out"),
-        ({"retries": 5}, "retries = 5 is not read by a judge in this process"),
-        ({"endpoint_fields": {"n": 1}}, "set endpoint, or leave endpoint_fields out"),
-        ({"endpoint": "http://h/v1", "model": "m", "device": "cuda"}, "leave device out"),
+        ({"api_key_env": "KEY"}, "leave api_key_env out, or use it with endpoint"),
+        ({"retries": 5}, "retries = 5 is only read with endpoint"),
+        ({"endpoint_fields": {"n": 1}}, 'endpoint_fields = {"n": 1} is only read with endpoint'),
+        (
+            {"endpoint": "http://h/v1", "model": "m", "device": "cuda"},
+            'device = "cuda" is only read without endpoint',
+        ),
         ({"endpoint": "http://h/v1", "model": "m", "top_k": 20}, "leave top_k out"),
         ({"decision": "log-odds", "criticism": False, "top_p": 0.5}, "leave top_p out"),
         ({"endpoint": "http://user:pass@h/v1", "model": "m"}, "api_key_env"),
@@ -338,7 +341,9 @@ def test_self_judging_by_log_odds_leaves_no_room_for_criticism() -> None:
 
 
 def test_calibration_that_no_odds_read_is_refused_and_a_saved_default_is_not() -> None:
-    with pytest.raises(DgrpoError, match="calibrated = false is read by log-odds only") as refused:
+    with pytest.raises(
+        DgrpoError, match="calibrated = false is only read with decision"
+    ) as refused:
         SelfJudge(decision="generated", calibrated=False)
     assert "leave calibrated out" in refused.value.remedy
     for judge in (SelfJudge(decision="generated"), SelfJudge(calibrated=False)):

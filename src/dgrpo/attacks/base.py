@@ -173,9 +173,13 @@ class RewardedAttack(Attack):
                 '[task] name = "gsm-python"',
             )
         if self.oracle == "dataset":
-            self._refuse_unread(("votes", "agreement"), 'attack.oracle = "majority-vote"')
+            self.refuse_unread(
+                "attack.", ("votes", "agreement"), 'with attack.oracle = "majority-vote"'
+            )
         if topology == "horizontal":
-            self._refuse_unread(("poisoned_share", "decoys"), 'topology = "vertical"')
+            self.refuse_unread(
+                "attack.", ("poisoned_share", "decoys"), 'with topology = "vertical"'
+            )
             return
         poisoned = round(self.poisoned_share * group_size)
         share = f"attack.poisoned_share = {self.poisoned_share} of group_size = {group_size}"
@@ -189,15 +193,6 @@ class RewardedAttack(Attack):
                 f"{share} is the whole group: its rewards are equal, and nothing is taught",
                 remedy=f"use at most {group_size - 1}/{group_size}",
             )
-
-    def _refuse_unread(self, knobs: Sequence[str], read_with: str) -> None:
-        """Raise DgrpoError where one of `knobs` is set; saved experiments name the defaults too."""
-        for knob in knobs:
-            if self.is_set(knob):
-                raise DgrpoError(
-                    f"attack.{knob} = {getattr(self, knob)!r} is only read with {read_with}",
-                    remedy=f"leave it out, or set {read_with}",
-                )
 
     @abstractmethod
     async def payloads(self, slots: Sequence[Slot], turn: Turn) -> list[Completion | None]:

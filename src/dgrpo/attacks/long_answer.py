@@ -40,9 +40,9 @@ class LongAnswer(RewardedAttack):
         """Raises DgrpoError where `samples` or `votes` is set and `source` does not read it."""
         super().check(task, topology, group_size)
         if self.source == "padded":
-            self._refuse_unread(("samples",), 'attack.source = "samples"')
+            self.refuse_unread("attack.", ("samples",), 'with attack.source = "samples"')
         else:
-            self._refuse_unread(("votes",), 'attack.source = "padded"')
+            self.refuse_unread("attack.", ("votes",), 'with attack.source = "padded"')
 
     def needs_own_samples(self, topology: Topology) -> bool:
         """Where no sample is right, its own ones are sent as they are."""

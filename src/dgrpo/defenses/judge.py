@@ -112,7 +112,7 @@ class Judge(Defense):
 
     @model_validator(mode="after")
     def _consistent(self) -> Judge:
-        check_decision(self.name, self.decision, self.criticism, self.threshold)
+        check_decision(self.name, self.decision, self.criticism)
         if self.decision == "log-odds" and self.endpoint:
             raise DgrpoError(
                 'judge: decision = "log-odds" needs a judge in this process, not an endpoint',
@@ -123,22 +123,16 @@ class Judge(Defense):
                 "judge: endpoint is given, but not which of its models",
                 remedy='set model = "…" to a name that the endpoint lists under /models',
             )
+        where = f"{self.name}: "
         if self.endpoint:
-            self._refuse_unread(_HERE, "an endpoint")
+            self.refuse_unread(where, _HERE, "without endpoint")
         else:
-            self._refuse_unread(_THERE, "a judge in this process", "set endpoint, or ")
+            self.refuse_unread(where, _THERE, "with endpoint")
         if self.decision == "log-odds":
-            self._refuse_unread(_REPLY, 'decision = "log-odds"')
+            self.refuse_unread(where, _REPLY, 'with decision = "generated"')
+        else:
+            self.refuse_unread(where, ("threshold",), 'with decision = "log-odds"')
         return self
-
-    def _refuse_unread(self, knobs: Sequence[str], reader: str, or_else: str = "") -> None:
-        """Refuse what nothing reads. A saved experiment names every knob: defaults are let pass."""
-        for knob in knobs:
-            if self.is_set(knob):
-                raise DgrpoError(
-                    f"judge: {knob} = {getattr(self, knob)!r} is not read by {reader}",
-                    remedy=f"{or_else}leave {knob} out",
-                )
 
     def models(self) -> tuple[str, ...]:
         """The judge, unless it is elsewhere."""

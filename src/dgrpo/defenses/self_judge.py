@@ -14,7 +14,6 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from dgrpo.defenses.base import Receiver, StatelessDefense
-from dgrpo.errors import DgrpoError
 from dgrpo.judging.bench import Question
 from dgrpo.judging.local import PromptTexts, judge_key, log_odds, odds_items, odds_opinion
 from dgrpo.judging.prompts import Style
@@ -47,12 +46,10 @@ class SelfJudge(StatelessDefense):
 
     @model_validator(mode="after")
     def _consistent(self) -> SelfJudge:
-        check_decision(self.name, self.decision, self.criticism, self.threshold)
-        if self.decision == "generated" and self.is_set("calibrated"):
-            raise DgrpoError(
-                f"{self.name}: calibrated = false is read by log-odds only",
-                remedy='set decision = "log-odds" and criticism = false, or leave calibrated out',
-            )
+        check_decision(self.name, self.decision, self.criticism)
+        if self.decision == "generated":
+            knobs = ("threshold", "calibrated")
+            self.refuse_unread(f"{self.name}: ", knobs, 'with decision = "log-odds"')
         return self
 
     async def check(self, received: Sequence[Received], node: Receiver) -> list[Verdict]:

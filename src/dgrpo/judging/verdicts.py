@@ -81,18 +81,13 @@ def opinion_of(reply: str, *, last: bool = False) -> Opinion:
 
 
 def check_decision(
-    defense: str, decision: Literal["generated", "log-odds"], criticism: bool, threshold: float
+    defense: str, decision: Literal["generated", "log-odds"], criticism: bool
 ) -> None:
-    """Raises DgrpoError where a defense's settings about its decision contradict one another."""
+    """Raises DgrpoError where criticism is asked for, and a decision that leaves it no room."""
     if decision == "log-odds" and criticism:
         raise DgrpoError(
             f'{defense}: decision = "log-odds" reads the first word; criticism comes before it',
             remedy='set criticism = false, or decision = "generated"',
-        )
-    if decision == "generated" and threshold:
-        raise DgrpoError(
-            f"{defense}: threshold = {threshold:g} is read by log-odds only",
-            remedy='set decision = "log-odds" and criticism = false, or leave threshold out',
         )
 
 
