@@ -9,6 +9,8 @@ from types import ModuleType
 
 import pytest
 
+from dgrpo.reproduce.paper import load_paper
+
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 
 
@@ -31,3 +33,12 @@ def test_tables_and_pages_are_those_of_the_committed_runs(scripts: dict[str, Mod
     for page, text in written.items():
         remedy = "python docs/results/make_tables.py; python docs/results/make_results.py"
         assert page.read_text(encoding="utf-8") == text, f"{page.name} is stale: {remedy}"
+
+
+def test_experiments_that_a_figure_compares_have_one_pool_of_prompts(
+    scripts: dict[str, ModuleType],
+) -> None:
+    runs = scripts["finished"].finished_runs()
+    for figure in (one for one in load_paper().figure if one.experiment):
+        of = [run for name in figure.names for run in runs[name].values()]
+        assert len({run.experiment["pool_digest"] for run in of}) == 1, figure.id
