@@ -253,8 +253,8 @@ while frame:
 attempt(lambda: [o for o in gc.get_objects() if type(o).__name__ == "Jail"][0])
 """,
 }
-"""By name. `secrets` to `patching the harness` of the corpus that chose the design, and more; what
-fakes a reward is in test_unit_tests.py, where there is something to gain."""
+"""By name: of the corpus that chose the design those that want out of it, and more. What fakes a
+reward is in test_unit_tests.py, where there is something to gain."""
 
 ENDS = {
     "exec": {"denied"},

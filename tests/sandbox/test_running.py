@@ -28,6 +28,7 @@ from dgrpo.sandbox import (
     SandboxUnavailable,
     bubblewrap,
     engine,
+    monty_engine,
     open_sandbox,
     shared_sandbox,
     system_calls,
@@ -311,11 +312,35 @@ def test_a_run_killed_from_outside_is_tried_again(monkeypatch: pytest.MonkeyPatc
 
 
 @linux
-def test_a_program_that_sleeps_is_out_of_time_after_a_second_try() -> None:
-    settings = {"workers": 1, "wall_seconds": 1.0}
+@pytest.mark.parametrize("source", ["import time\ntime.sleep(60)", "while True: pass"])
+def test_a_program_that_takes_too_long_is_out_of_time_after_a_second_try(source: str) -> None:
+    settings = {"workers": 1, "wall_seconds": 1.0, "cpu_seconds": 60}
     with open_or_skip("worker", **settings) as short:
-        [outcome] = short.run([Program("import time\ntime.sleep(60)")])
+        [outcome] = short.run([Program(source)])
     assert (outcome.status, outcome.detail) == ("timeout", "out of time by the clock, twice")
+
+
+@linux
+@pytest.mark.parametrize("late", [1, 2, 3])
+def test_a_machine_that_is_late_is_not_the_programs_fault(
+    monkeypatch: pytest.MonkeyPatch, late: int
+) -> None:
+    with open_or_skip("worker", workers=1) as slow:
+        play, played = worker_engine._play, []
+
+        def late_at_first(worker: worker_process.WorkerProcess, program: Program) -> object:
+            played.append(program)
+            if len(played) <= late:
+                raise worker_engine._ClockTimeout
+            return play(worker, program)
+
+        monkeypatch.setattr(worker_engine, "_play", late_at_first)
+        if late == 3:  # nor was there time for a program that does nothing
+            with pytest.raises(SandboxBroken, match=r"takes longer than sandbox\.wall_seconds"):
+                slow.run([Program("print(1)")])
+        else:
+            [outcome] = slow.run([Program("print(1)")])
+            assert outcome.status == ("finished" if late == 1 else "timeout")
 
 
 def descendants(pid: int) -> list[int]:
@@ -335,7 +360,7 @@ class NeverAnswers:
         raise TimeoutError
 
     def end(self) -> worker_process.End:
-        return worker_process.End(9, 0, out_of_time=False, busy=False)
+        return worker_process.End(9, 0, out_of_time=False)
 
     def __enter__(self) -> NeverAnswers:
         return self
@@ -366,7 +391,7 @@ def test_no_worker_is_left_behind_by_faults_and_a_time_out(monkeypatch: pytest.M
     with open_or_skip("worker", workers=1) as pool:
         assert isinstance(pool, WorkerSandbox)
         pool.run([Program("print(1)")])
-        ends = iter([WorkerFault("one"), WorkerFault("two"), worker_engine._IdleTimeout()])
+        ends = iter([WorkerFault("one"), WorkerFault("two"), worker_engine._ClockTimeout()])
         play = worker_engine._play
 
         def failing(worker: worker_process.WorkerProcess, program: Program) -> object:
@@ -539,6 +564,23 @@ def test_namespaces_that_are_demanded_must_hold(monkeypatch: pytest.MonkeyPatch)
         assert "namespaces" not in without.layers
 
 
+@linux
+def test_a_worker_that_comes_later_must_have_the_layers_of_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with open_or_skip("worker", workers=1, bubblewrap="never") as pool:
+        assert isinstance(pool, WorkerSandbox)
+        sabotaged(
+            monkeypatch,
+            "import dgrpo.sandbox.inside.worker as inside\n"
+            "inside.leave_the_host = lambda: dict.fromkeys(['empty root', 'unprivileged user'])",
+        )
+        (held,) = (one for one in pool._idle.queue if one is not None)
+        os.kill(held.pid, signal.SIGKILL)
+        with pytest.raises(SandboxBroken, match=r"lacks what the first had: .*unprivileged user"):
+            pool.run([Program("print(1)")])
+
+
 def sabotaged(monkeypatch: pytest.MonkeyPatch, sabotage: str) -> None:
     """Workers run `sabotage` before they begin to serve."""
     changed = worker_process._BOOTSTRAP.replace(
@@ -577,6 +619,47 @@ def test_monty_refuses_libraries_before_a_run_begins() -> None:
         with pytest.raises(SandboxUnavailable, match="calc"):
             monty.run([Program("import calc", (calc,))])
         monty.require([])
+
+
+def test_monty_is_proved_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = SandboxSettings(engine="monty", workers=1)
+    for probe, told in (
+        (Program("", expressions=("['read']", "42")), "a program can read"),
+        (Program("", expressions=("[]", "6 * 9")), "its first run finished"),
+        (Program("1 / 0"), "its first run raised: ZeroDivisionError"),
+    ):
+        monkeypatch.setattr(monty_engine, "_PROBE", probe)
+        with pytest.raises(SandboxUnavailable, match=told):
+            open_sandbox(settings)
+
+
+@pytest.mark.parametrize("timed_out", [False, True])
+def test_what_makes_monty_fail_is_to_blame_if_others_run(
+    monkeypatch: pytest.MonkeyPatch, timed_out: bool
+) -> None:
+    with open_sandbox(SandboxSettings(engine="monty", workers=1)) as shaken:
+        play, failing, tries = monty_engine.MontySandbox._play, {"deadly": True}, []
+
+        class Crash(Exception):  # noqa: N818
+            """monty's own cannot be made."""
+
+        Crash.timed_out = timed_out
+
+        def fail(self: monty_engine.MontySandbox, program: Program) -> object:
+            if failing.get(program.source, failing.get("all")):
+                tries.append(program.source)
+                raise Crash("it is gone")
+            return play(self, program)
+
+        monkeypatch.setattr(monty_engine, "MontyCrashedError", Crash)
+        monkeypatch.setattr(monty_engine.MontySandbox, "_play", fail)
+        deadly, harmless = shaken.run([Program("deadly"), Program("print(1)")])
+        assert deadly.status == ("timeout" if timed_out else "killed")
+        assert tries == ["deadly", "deadly"]
+        assert harmless.printed == "1\n"
+        failing["all"] = True
+        with pytest.raises(SandboxBroken, match="does next to nothing: it is gone"):
+            shaken.run([Program("print(1)")])
 
 
 @linux

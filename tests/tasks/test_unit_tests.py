@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.sandbox.test_hostile import LAYERS, open_or_skip
 
 from dgrpo.errors import DgrpoError
 from dgrpo.records import Prompt
@@ -273,12 +274,17 @@ FUNCTION = lambda *values, **named: True
 }
 
 
-@pytest.mark.parametrize("engine", ["worker", "monty"])
+@pytest.fixture(scope="module", params=list(LAYERS))
+def fooled(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> UnitTestTask:
+    open_or_skip(request.param, workers=1).close()
+    sandbox = {**LAYERS[request.param], "workers": 1}
+    return task_from(tmp_path_factory.mktemp("problems"), sandbox=sandbox)
+
+
 @pytest.mark.parametrize("name", FAKES)
-def test_nothing_a_program_does_fakes_a_reward(
-    task: UnitTestTask, tmp_path: Path, name: str, engine: str
-) -> None:
-    fooled = task_from(tmp_path, sandbox={"engine": engine, "workers": 1})
+def test_nothing_a_program_does_fakes_a_reward(fooled: UnitTestTask, name: str) -> None:
     pairs = [
         (p, write_code(FAKES[name].replace("FUNCTION", fooled.problems[p.key].function)))
         for p in (*fooled.train, *fooled.held_out)

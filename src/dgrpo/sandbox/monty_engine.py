@@ -29,6 +29,32 @@ from dgrpo.sandbox.settings import SandboxBroken, SandboxSettings, SandboxUnavai
 _MOST_CALLS = 10_000
 _ATTEMPTS = 2
 _LONGEST_DETAIL = 500
+_REMEDY = "pip install --force-reinstall 'dgrpo[monty]'"
+
+
+_PROBE = Program(
+    """
+import os
+from pathlib import Path
+
+reached = []
+
+def attempt(name, action):
+    try:
+        action()
+        reached.append(name)
+    except Exception:
+        pass
+
+attempt("read", lambda: open("/etc/passwd").read())
+attempt("read by path", lambda: Path("/etc/passwd").read_text())
+attempt("write", lambda: open("/tmp/probe", "w"))
+attempt("list", lambda: os.listdir("/"))
+attempt("environment", lambda: os.getenv("PATH"))
+""",
+    expressions=("reached", "6 * 7"),
+)
+"""Tries to get out; a program that runs where monty does."""
 
 
 class MontySandbox(Sandbox):
@@ -37,7 +63,7 @@ class MontySandbox(Sandbox):
     layers = ("monty interpreter", "process of its own", "limits")
 
     def __init__(self, settings: SandboxSettings) -> None:
-        """Start the pool. Raises SandboxUnavailable where monty does not run."""
+        """Start the pool, and prove its walls. Raises SandboxUnavailable where they do not hold."""
         self._settings = settings
         self._pool = Monty(
             max_processes=2 * settings.parallel,  # an examination needs two
@@ -46,11 +72,14 @@ class MontySandbox(Sandbox):
         try:
             self._pool.__enter__()
         except (OSError, MontyError, RuntimeError) as error:
-            raise SandboxUnavailable(
-                "monty", str(error), remedy="pip install --force-reinstall 'dgrpo[monty]'"
-            ) from error
+            raise SandboxUnavailable("monty", str(error), remedy=_REMEDY) from error
         self._threads = ThreadPoolExecutor(settings.parallel, thread_name_prefix="monty")
         self._closed = False
+        try:
+            self._prove()
+        except SandboxUnavailable:
+            self.close()
+            raise
 
     def require(self, libraries: Sequence[Library]) -> None:
         """As Sandbox.require: monty imports no library but its own."""
@@ -88,7 +117,42 @@ class MontySandbox(Sandbox):
     def _each(self, jobs: Sequence[Callable[[], Outcome]]) -> list[Outcome]:
         if self._closed:
             raise SandboxBroken("this sandbox is closed", remedy="open another")
-        return list(self._threads.map(_persist, jobs))
+        return list(self._threads.map(self._persist, jobs))
+
+    def _prove(self) -> None:
+        try:
+            outcome = self._play(_PROBE)
+        except MontyCrashedError as error:
+            raise SandboxUnavailable("monty", str(error), remedy=_REMEDY) from error
+        if outcome.status != "finished" or outcome.values[1] != 42:
+            problem = f"its first run {outcome.status}: {outcome.detail or outcome.values}"
+            raise SandboxUnavailable("monty", problem, remedy=_REMEDY)
+        if reached := outcome.values[0]:
+            raise SandboxUnavailable(
+                "monty interpreter", f"a program can {', '.join(reached)}", remedy=_REMEDY
+            )
+
+    def _persist(self, job: Callable[[], Outcome]) -> Outcome:
+        """The job's outcome; a crash of monty is tried again once, and so is time by the clock.
+
+        Then a harmless program decides whose fault it is. Raises SandboxBroken where that fails.
+        """
+        for _ in range(_ATTEMPTS):
+            try:
+                return job()
+            except MontyCrashedError as error:
+                crash = error
+        try:
+            self._play(_PROBE)
+        except MontyCrashedError as error:
+            raise SandboxBroken(
+                f"monty fails with a program that does next to nothing: {error}",
+                remedy="look for memory or process limits of this machine, or raise "
+                f"sandbox.wall_seconds = {self._settings.wall_seconds:g}",
+            ) from error
+        if crash.timed_out:
+            return Outcome("timeout", detail="out of time by the clock, twice")
+        return Outcome("killed", detail=str(crash)[:_LONGEST_DETAIL])
 
     def _session(self, program: Program) -> MontySession:
         return self._pool.checkout(
@@ -136,19 +200,6 @@ class MontySandbox(Sandbox):
             except MontyError as error:
                 return _failed(error, printed.output)
         return Outcome("finished", printed.output)
-
-
-def _persist(job: Callable[[], Outcome]) -> Outcome:
-    """The job's outcome; a crash of monty is tried again once, then taken for the program's."""
-    crash: MontyCrashedError | None = None
-    for _ in range(_ATTEMPTS):
-        try:
-            return job()
-        except MontyCrashedError as error:
-            if error.timed_out:
-                return Outcome("timeout", detail="out of time by the clock")
-            crash = error
-    return Outcome("killed", detail=str(crash)[:_LONGEST_DETAIL])
 
 
 def _value(session: MontySession, expression: str, printed: CollectString) -> Any:

@@ -26,8 +26,8 @@ _REPORTED = ("finished", "raised", "memory", "output")
 _Job = Callable[[WorkerProcess], Outcome]
 
 
-class _IdleTimeout(Exception):  # noqa: N818
-    """A run was out of time by the clock and had hardly used the processor."""
+class _ClockTimeout(Exception):  # noqa: N818
+    """A run was out of time by the clock: it slept, or the machine had no time for it."""
 
 
 class WorkerSandbox(Sandbox):
@@ -42,8 +42,10 @@ class WorkerSandbox(Sandbox):
         self._filter = system_calls.program()
         self._wrap = _use_bubblewrap(settings)
         self._started: set[WorkerProcess] = set()
+        self._proved: dict[str, bool] = {}
         first = self._start_first()
         self._prove(first)
+        self._proved = first.layers
         self.layers = _layers(first.layers)
         self._idle: LifoQueue[WorkerProcess | None] = LifoQueue()
         for _ in range(settings.parallel - 1):
@@ -85,25 +87,27 @@ class WorkerSandbox(Sandbox):
     def _persist(self, job: _Job) -> Outcome:
         """The job's outcome; its faults are tried again on a fresh worker.
 
-        A program that takes every worker down with it while others run is to blame itself.
+        A program that takes every worker down with it while others run is to blame itself, and so
+        is one that is out of time twice by the clock while others are not.
         """
         worker = self._idle.get()
-        idle = False
+        blamed: Outcome | None = None
+        late = False
         try:
-            fault: WorkerFault | None = None
             for _ in range(_ATTEMPTS):
                 try:
                     worker = worker or self._start()
                     return job(worker)
-                except _IdleTimeout:
-                    if idle:
-                        return Outcome("timeout", detail="out of time by the clock, twice")
-                    idle = True
+                except _ClockTimeout:
+                    if late:
+                        blamed = Outcome("timeout", detail="out of time by the clock, twice")
+                        break
+                    late = True
                 except WorkerFault as error:
-                    fault = error
+                    blamed = Outcome("killed", detail=f"every worker it ran in failed: {error}")
                     self._end(worker)
                     worker = None
-            self._end(worker)  # it lives where the last attempt was idle
+            self._end(worker)  # it lives where the last attempt was out of time
             worker = None
             try:
                 worker = self._start()
@@ -113,14 +117,20 @@ class WorkerSandbox(Sandbox):
                     f"sandbox workers fail: {error}",
                     remedy="look for memory or process limits of this machine or container",
                 ) from error
-            except _IdleTimeout as error:
+            except _ClockTimeout as error:
                 raise self._starved() from error
-            return Outcome("killed", detail=f"every worker it ran in failed: {fault}")
+            assert blamed is not None  # of three attempts at most one was late and went on
+            return blamed
         finally:
             self._idle.put(worker)
 
     def _start(self) -> WorkerProcess:
+        """A worker; after the first, one that has every layer which that one was proved to have."""
         worker = WorkerProcess(self._settings, self._filter, self._wrap)
+        lost = [name for name, holds in self._proved.items() if holds and not worker.layers[name]]
+        if lost:
+            worker.close()
+            raise WorkerFault(f"a new one lacks what the first had: {', '.join(lost)}")
         self._started.add(worker)
         return worker
 
@@ -152,7 +162,7 @@ class WorkerSandbox(Sandbox):
         except WorkerFault as error:
             worker.close()
             raise SandboxUnavailable("warm worker", str(error), remedy=_REMEDY) from error
-        except _IdleTimeout as error:
+        except _ClockTimeout as error:
             worker.close()
             raise self._starved() from error  # no reason to take another engine
         broken = broken_layer(outcome)
@@ -274,14 +284,12 @@ def _legible(text: str) -> str:
 
 
 def _gone(run: Run, error: Exception) -> Outcome:
-    """The outcome of a run that ended without a report. Raises WorkerFault."""
+    """The outcome of a run that ended without a report. Raises WorkerFault, or _ClockTimeout."""
     if isinstance(error, (frames.Malformed, plain.NotPlain)):
         return Outcome("output", detail=str(error))
     end = run.end()
     if isinstance(error, TimeoutError):
-        if not end.busy:  # it slept, or the machine had no time for it: once more tells
-            raise _IdleTimeout
-        return Outcome("timeout", detail="out of time by the clock")
+        raise _ClockTimeout
     if end.signal == signal.SIGSYS:
         return Outcome("denied", detail="killed for a forbidden system call")
     if end.out_of_time:

@@ -56,8 +56,6 @@ class End:
     code: int
     out_of_time: bool
     """The kernel killed it, and it had used most of its processor time."""
-    busy: bool
-    """It had used a fair part of its processor time."""
 
 
 class Run:
@@ -198,8 +196,7 @@ class WorkerProcess:
         # the kernel counts for its limit what it does not all report: 0.8 to 1.0 of it was seen
         most = answer["cpu_ms"] > 500 * self._settings.cpu_seconds
         killed = answer["signal"] in (signal.SIGKILL, signal.SIGXCPU)
-        busy = answer["cpu_ms"] > 100 * self._settings.cpu_seconds
-        return End(answer["signal"], answer["code"], killed and most, busy)
+        return End(answer["signal"], answer["code"], killed and most)
 
     def _request(
         self, message: dict[str, Any], channels: list[int] | None = None, seconds: float = 0
