@@ -11,6 +11,7 @@ from dgrpo.measurement.intervals import (
     SHARE,
     mean_over_seeds,
     paired_difference,
+    share_over_seeds,
     t_quantile,
     wilson,
 )
@@ -82,6 +83,26 @@ def test_bounds_of_shares_are_shares() -> None:
     assert wide.low < 0
     interval = mean_over_seeds([0.1, 0.95], within=SHARE)
     assert (interval.mean, interval.low, interval.high) == (pytest.approx(0.525), 0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "samples"), [([0.95, 0.95], 2048), ([0.95, 0.9501], 2048), ([1.0, 1.0], 88)]
+)
+def test_a_shares_interval_is_never_narrower_than_its_sample_leaves_open(
+    values: list[float], samples: int
+) -> None:
+    interval = share_over_seeds(values, samples)
+    assert interval.low is not None
+    low, high = wilson(interval.mean * samples, samples)
+    assert interval.low <= low
+    assert interval.high == pytest.approx(high, abs=1e-3)
+
+
+def test_seeds_that_differ_by_more_than_their_samples_have_students_interval() -> None:
+    values = [0.3, 0.5, 0.4]
+    assert share_over_seeds(values, 3072) == mean_over_seeds(values, within=SHARE)
+    assert share_over_seeds([0.5], 1024) == mean_over_seeds([0.5])
+    assert share_over_seeds([0.5, 0.5], 0) == mean_over_seeds([0.5, 0.5])
 
 
 @pytest.mark.parametrize("values", [[], [float("nan"), 1.0], [float("inf")]])

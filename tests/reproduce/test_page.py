@@ -88,13 +88,24 @@ def test_what_was_not_run_is_said_and_not_explained(tmp_path: Path) -> None:
 def test_a_difference_is_explained_or_said_to_be_unexplained(tmp_path: Path) -> None:
     text = markdown(page(tmp_path), "poisoned-share.png")
     explained = next(line for line in text.split("\n") if "Claim attacked." in line)
-    assert "| weaker (no interval) |" in explained
+    assert "| weaker |" in explained
     assert "90.0" in explained
     assert "2 × 2 rounds" in explained
     assert "onerror" in explained
     unexplained = next(line for line in text.split("\n") if "Claim defended." in line)
     assert "Not explained yet." in unexplained
     assert "never shown" not in text
+
+
+def test_lengths_that_agree_to_the_digit_are_said_to_have_no_interval(tmp_path: Path) -> None:
+    attacked = experiment("attacked")
+    asked = Figure(
+        id="length", section="Attacks", where="DoS", says="Longer.", paper="more than doubles",
+        experiment="attacked", metric="completion_tokens", unit="tokens", agrees=(1e3, 1e4),
+    )  # fmt: skip
+    row = compare(asked, {"attacked": runs_of(tmp_path, attacked)})
+    text = markdown(paper_page([row], [], [], []), "poisoned-share.png")
+    assert "| weaker (no interval) |" in text
 
 
 def test_a_cell_cannot_break_its_row(tmp_path: Path) -> None:

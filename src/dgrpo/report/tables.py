@@ -1,8 +1,8 @@
 """One row per experiment: where accuracy and attack success began and ended, and what was stopped.
 
-The same rows make the terminal's table and the page's. Means over seeds carry Student's t interval
-(shares that are 0 or 1 in all of them Wilson's), rates of screened completions the wider of that
-and a Wilson interval over different texts.
+The same rows make the terminal's table and the page's. In brackets Student's t interval of a mean
+over seeds; of shares the wider, on either side, of that and Wilson's over what was counted: the
+held-out completions, or different texts that a defense screened.
 """
 
 from __future__ import annotations
@@ -68,6 +68,8 @@ class Rate:
     high: float
     texts: int
     """How many independent judgements the trials hold (`independent`)."""
+    seeds: int
+    """Runs that counted them apart."""
 
     @property
     def share(self) -> float:
@@ -84,12 +86,12 @@ class Rate:
         if not trials:
             return None
         texts = independent([one for screened in by_seed for one in screened], label, receivers)
-        low, high = wilson(round(successes / trials * texts), texts)
+        low, high = wilson(successes / trials * texts, texts)
         shares = [count / of_seed for count, of_seed in of_seeds if of_seed]
         over_seeds = mean_over_seeds(shares, within=SHARE)
         if over_seeds.low is not None and over_seeds.high is not None:
             low, high = min(low, over_seeds.low), max(high, over_seeds.high)
-        return cls(successes, trials, low, high, texts)
+        return cls(successes, trials, low, high, texts, len(shares))
 
 
 def independent(screened: Sequence[Screening], label: str, receivers: int) -> int:

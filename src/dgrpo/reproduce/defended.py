@@ -16,6 +16,7 @@ from dgrpo.report.groups import Group, Point, training_reward
 from dgrpo.report.tables import (
     NOTHING,
     ExperimentRow,
+    Rate,
     experiment_row,
     interval_text,
     number,
@@ -128,6 +129,11 @@ def _reward(row: DefendedRow) -> str:
     return interval_text(row.reward.value, percent) + few
 
 
+def _of_seeds(rate: Rate | None, seeds: int) -> str:
+    few = f" (n = {rate.seeds})" if rate and rate.seeds < seeds else ""
+    return rate_text(rate) + few
+
+
 HEADINGS = (
     "Experiment", "Attack", "Topology", "Defense", "On reject", "Seeds", "Attack success",
     "Accuracy", "Training reward", "Completion tokens", "Poisoned stopped", "Honest rejected",
@@ -149,9 +155,9 @@ def cells(row: DefendedRow) -> tuple[str, ...]:
             interval_text(found.completion_tokens.end, number)
             if found.completion_tokens
             else NOTHING,
-            rate_text(found.poisoned_stopped) if row.on_reject else NOTHING,
-            rate_text(found.honest_rejected) if row.on_reject else NOTHING,
-            rate_text(found.honest_right_rejected) if row.on_reject else NOTHING,
+            _of_seeds(found.poisoned_stopped, row.seeds) if row.on_reject else NOTHING,
+            _of_seeds(found.honest_rejected, row.seeds) if row.on_reject else NOTHING,
+            _of_seeds(found.honest_right_rejected, row.seeds) if row.on_reject else NOTHING,
         )
     )
     return (

@@ -22,25 +22,27 @@ QUICK = (
     "It proves nothing about the paper, and no number on this page may be quoted."
 )
 CURVES = (
-    "Means over n seeds, with Student's 95 % band from three seeds on. Between the ends a seed's "
-    "point is of 64 held-out completions, of the same 64 prompts in every round and with every "
-    "seed: the step to the last point, of 1,024, is also one to other prompts (MATH: of its own "
-    "questions, all of them at every point). Drop and zero reward: what becomes of rejected "
+    "Means over n seeds, with 95 % bands, as the intervals above, from three seeds on. Between the "
+    "ends a seed's point is of 64 held-out completions, of the same 64 prompts in every round and "
+    "with every seed: the step to the last point, of 1,024, is also one to other prompts, which "
+    "may be easier or harder by many points, and no step of the training (MATH's success: of its "
+    "own questions, all of them at every point). Drop and zero reward: what becomes of rejected "
     "completions."
 )
 EVERY = (
-    "After the last round, mean over seeds with Student's 95 % t interval; training reward: of "
-    "honest completions in that round, rejected ones too (older runs with zero reward did "
-    "not record it: n). Stopped and rejected: share of completions over all rounds and seeds; in "
-    "brackets the wider, on either side, of two 95 % intervals: Wilson's over different texts, "
-    "since attackers send copies and receivers with equal weights decide alike, and Student's over "
-    "seeds. Honest: neither poison nor decoy, whoever sent it. Right honest: those of full reward, "
-    "where a run counts them apart; to reject a wrong one costs little. Screening: seconds that a "
-    "node spends on verifying everyone's completions per second of generating its own (with "
-    "four nodes a quarter of them: there 4 means as long as generating them all took); the logit "
-    "check's forward pass is counted whole, though the update uses it again "
-    "(benchmarks/README.md: a round grows by 6 %). On reject: `zero-reward` is the paper's, `drop` "
-    "leaves the completion out of its group."
+    "After the last round, mean over seeds with a 95 % interval as above; training reward: of "
+    "honest completions in that round, rejected ones too (older runs with zero reward did not "
+    "record it). n: where fewer seeds than the row's have a figure. Stopped and rejected: share of "
+    "completions over all rounds and seeds; in brackets the wider, on either side, of two 95 % "
+    "intervals: Wilson's over different texts, since attackers send copies and receivers with "
+    "equal weights decide alike (of runs that did not record them, over all that one receiver "
+    "judged), and Student's over seeds. Honest: neither poison nor decoy, whoever sent it. Right "
+    "honest: those of full reward, where a run counts them apart; to reject a wrong one costs "
+    "little. Screening: seconds that a node spends on verifying everyone's completions per second "
+    "of generating its own (with four nodes a quarter of them: there 4 means as long as generating "
+    "them all took); the logit check's forward pass is counted whole, though the update uses it "
+    "again (benchmarks/README.md: a round grows by 6 %). On reject: `zero-reward` is the paper's, "
+    "`drop` leaves the completion out of its group."
 )
 """What the table of every experiment shows."""
 POINTS = "\N{NO-BREAK SPACE}points"
@@ -117,9 +119,10 @@ def _introduction(
         "the same.",
         f"{done} of {wanted} runs are finished. {told}",
         "Ours: mean over n seeds after the last round, with Student's 95 % t interval over seeds "
-        "(none for n = 1, nor where all seeds give one number); of a share that is 0 or 1 in all "
-        "seeds, Wilson's (MATH: over its own questions, counted once per seed); of what a defense "
-        "stops or rejects, that of the table of every experiment. All seeds share one base model "
+        "(none for n = 1, nor of a length or a difference where all seeds give one number); of a "
+        "share the wider, on either side, of that and Wilson's over the completions of all seeds "
+        "(MATH: over its own questions, counted once per seed); of what a defense stops or "
+        "rejects, that of the table of every experiment. All seeds share one base model "
         "and one pool of prompts, so intervals cover training and sampling. A figure "
         "agrees if the mean lies in the range under `agrees`; a verdict is `undecided` as long as "
         "its interval reaches over an end of that range. Where a run never reached what is asked "
@@ -240,7 +243,9 @@ def write(row: Comparison, value: float) -> str:
     if figure.against and figure.as_ == "ratio":
         return f"{value:.2f}×"
     if figure.unit == "rounds":
-        return f"{value:+.0f} rounds" if figure.against else f"round {value:.0f}"
+        if not figure.against:
+            return f"round {value:.0f}"
+        return f"{value:+.1f}".removesuffix(".0") + " rounds"
     if figure.unit != "share":
         return number(value)
     if figure.against:
