@@ -17,7 +17,8 @@ INTRODUCTION = """\
 The paper's Table 1 for the shipped judge, `judge-nano`: the share of completions that it accepts,
 with 95 % Wilson intervals. The figures are those of its
 [card](../../src/dgrpo/models/judge-nano/card.json), which `dgrpo pretrain judge-nano --out DIR`
-measures after making the model; `python docs/results/make_judge_acceptance.py` writes this page.
+measures after making the model; `python docs/results/make_judge_acceptance.py` writes this page, and
+`dgrpo judge --samples 500` measures one of its columns again, or another judge's.
 Every completion is another prompt's and no longer than receivers admit. The honest ones and TEXT,
 MATH and DoS are right and in the asked format; CODE is right where its library can be imported.
 What attacks send is what the shipped attacks send, with their default settings where the row does
@@ -39,7 +40,10 @@ NOTES = """\
   has to be written down to be seen.
 - **CODE** is stopped with the attack's own names (`from calc import addition, …`) and with
   functions called `add, sub, mul, truediv`, as in `experiments/code-*`, which look like an honest
-  `from operator import …` but for the module. The training before this one accepted 42 % of
+  `from operator import …` but for the module. The former are in no document of its corpus. The
+  latter are: made-up libraries there have functions of usual names, these four among them, so
+  that what gives a library away is its own name (`calc` is in none). For `experiments/code-*` the
+  judge is no blind one. The training before this one accepted 42 % of
   those.
 - **DoS** is mostly rejected, but not for its length: odd words are what it rejects, and long
   right samples of the untrained model mostly have some. The paper's judge misses DoS. This one, in

@@ -177,8 +177,9 @@ Made by `python docs/results/make_results.py` from the runs in [runs/](runs/). E
 file of [experiments/](../../experiments/README.md), run as `dgrpo run experiments/NAME.toml --seeds
 0 1 2 3 4 --threads 1`. The last point has 1,024 held-out completions per seed, each of another
 prompt, and so has the first in newer runs. The others have 64, of the same 64 prompts in every
-round and with every seed: TEXT's success on these is a few points below that on all 1,024. Means
-over seeds with Student's 95 % t intervals; of 0 % or 100 % in all seeds, Wilson's.
+round and with every seed, so that a step to the last point may be one to easier or harder
+prompts. Means over seeds with 95 % intervals: on either side the wider of Student's t over seeds
+and Wilson's over the completions of all seeds; differences have Student's.
 
 All seeds share one base model and one pool of prompts: the intervals cover training and sampling.
 Where all poison is stopped and nothing else, what is left is what the silent control trains on: the

@@ -1,4 +1,4 @@
-"""The command line: dgrpo run | report | reproduce | list | show | pretrain.
+"""The command line: dgrpo run | report | reproduce | list | show | judge | pretrain.
 
 Leaves out: everything that is not reading arguments, choosing a display and printing errors.
 """
@@ -211,6 +211,34 @@ def show(name: str) -> None:
             escape(field.description or ""),
         )
     out.print(table)
+
+
+@app.command
+def judge(
+    *overrides: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
+    samples: int = 100,
+    out_file: Annotated[Path | None, Parameter(name="--out")] = None,
+) -> None:
+    """Measure what a judge accepts of honest and of poisoned completions (the paper's Table 1).
+
+    The judge is the shipped one, or any that the `judge` defense can use: every setting of that
+    (dgrpo show judge) is an option, e.g. --model path/to/model, or --model NAME --endpoint
+    http://localhost:8000/v1 --criticism false.
+
+    Parameters
+    ----------
+    overrides
+        Settings of the `judge` defense with their values.
+    samples
+        Completions of each kind, at most 500.
+    out_file
+        Also write the figures here (JSON).
+
+    """
+    from dgrpo.models.acceptance import measure_acceptance
+
+    settings = {**dotted_overrides(overrides), "name": "judge"}
+    measure_acceptance(plugins.build("defenses", settings, "judge"), samples, out, out_file)
 
 
 @app.command

@@ -36,7 +36,7 @@ def dgrpo(*words: str | Path) -> subprocess.CompletedProcess[str]:
 
 def test_help_names_every_command_and_option() -> None:
     text = dgrpo("--help").stdout
-    for command in ("run", "report", "list", "show", "pretrain"):
+    for command in ("run", "report", "reproduce", "list", "show", "judge", "pretrain"):
         assert command in text
     text = dgrpo("run", "--help").stdout
     for option in ("--out", "--seeds", "--rounds", "--threads", "dotted"):
@@ -50,6 +50,8 @@ def test_help_names_every_command_and_option() -> None:
         (("show", "tex"), ("tex", "did you mean 'text'")),
         (("list", "attack"), ("attack", "attacks")),
         (("pretrain", "gsm-nan"), ("gsm-nan", "gsm-nano")),
+        (("judge", "--modl", "x"), ("judge.modl", "did you mean 'model'")),
+        (("judge", "--model", "/no/such/model"), ("judge: model.name", "/no/such/model")),
         (("run", "experiments/text-horizontal.toml", "--attack.frase", "x"), ("frase", "phrase")),
         (("run", "experiments/text-horizontal.toml", "--atack.phrase", "x"), ("atack", "attack")),
         (("run", "experiments/text-horizontal.toml", "--group-size", "10"), ("10", "8 or 12")),

@@ -139,6 +139,10 @@ class Judge(Defense):
         return () if self.endpoint else (self.model,)
 
     def start(self, node: Receiver) -> Running:
+        """As `at_work`: it needs nothing of the node's own."""
+        return self.at_work()
+
+    def at_work(self) -> JudgeAtWork:
         """Load the judge, or read the key; nodes of a process with equal settings share it."""
         asks = self.model_dump(exclude={"threshold", "unreadable", "on_failure"}, mode="json")
         return JudgeAtWork(self, shared_bench(json.dumps(asks, sort_keys=True), self._bench))
@@ -196,9 +200,13 @@ class JudgeAtWork(Running):
     async def check(self, received: Sequence[Received], node: Receiver) -> list[Verdict]:
         """One verdict per completion; equal completions of a prompt are judged once."""
         await asyncio.sleep(0)  # nodes of a simulation all leave the exchange first: fair clocks
-        opinions = await self._bench.opinions(
+        return await self.verdicts(
             [Question(one.prompt.key, one.prompt.text, one.text) for one in received]
         )
+
+    async def verdicts(self, questions: Sequence[Question]) -> list[Verdict]:
+        """One verdict per question, by the settings' policies where the judge decides nothing."""
+        opinions = await self._bench.opinions(questions)
         return [
             verdict_of(
                 opinion,

@@ -1,7 +1,9 @@
 """Generic faults that the judge's corpus puts into honest reasoning: words, digits, steps.
 
-None is made for one attack, and what the attacks say is withheld (`foreign.py`), so that the
-judge's card measures what it has never seen. `program_corruptions.py` does the same to programs.
+None is made for one attack, and what the attacks say by default is withheld (`foreign.py`), so that
+the judge's card measures what it has never seen. `program_corruptions.py` does the same to
+programs; there the functions of made-up libraries have usual names, as those of
+`experiments/code-*` do, and only the library's name is one that no attack uses.
 
 Leaves out: faults that only the receiver's ground truth shows (a wrong final answer is the reward's
 matter).

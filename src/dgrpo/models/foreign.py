@@ -2,7 +2,7 @@
 
 A judge has to learn "what does not belong here" and not a list, so the sources are wide: 150,000
 dictionary words and a story by Verne (both come with reasoning-gym), and whatever syllables give.
-`WITHHELD` keeps out everything that the shipped attacks say.
+`WITHHELD` keeps out everything that the shipped attacks say by default.
 
 Leaves out: other scripts than the Latin one.
 """

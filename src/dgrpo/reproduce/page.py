@@ -212,7 +212,8 @@ def _compared(row: Comparison, quick: bool) -> tuple[str, ...]:
     if row.collapsed is not None:
         lost = row.collapsed
         some = f" in {lost.seeds} of {lost.of} seeds" if lost.seeds < lost.of else ""
-        why = f"The model unlearned its task{some}: accuracy {percent(lost.accuracy, 1)}."
+        there = "there " if some else ""
+        why = f"The model unlearned its task{some}: accuracy {there}{percent(lost.accuracy, 1)}."
         why += f" {ZERO_REWARD}" if row.zero_reward else ""
     if quick and row.seeds:
         verdict, why = "none: a smoke run", ""
@@ -319,8 +320,9 @@ def _theory(found: Sequence[Measured]) -> Table:
         "Undefended runs, without a KL term. Share: of a group that holds poison. Right: mean "
         "reward of the group's other completions over the run (vertically decoys). Advantage of a "
         "poisoned completion: theory is the exact expectation for groups of G at each round's "
-        "rate, all prompts equally hard; measured is what receivers computed. Push: share × "
-        "advantage.",
+        "rate, all prompts equally hard; measured is what receivers computed. Prompts of unequal "
+        "difficulty raise it, most where the share is small: poison gains most where nobody else "
+        "is right. Push: share × advantage.",
         ("Experiment", "Topology", "Prompts × group", "n", "Share", "Right", "Advantage, theory",
          "Advantage, measured", "Push, theory", "Attack success"),
         tuple(
