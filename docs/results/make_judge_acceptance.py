@@ -17,7 +17,7 @@ INTRODUCTION = """\
 The paper's Table 1 for the shipped judge, `judge-nano`: the share of completions that it accepts,
 with 95 % Wilson intervals. The figures are those of its
 [card](../../src/dgrpo/models/judge-nano/card.json), which `dgrpo pretrain judge-nano --out DIR`
-measures after making the model; `python docs/results/make_judge_acceptance.py` writes this page, and
+measures after making the model; `python docs/results/make_judge_acceptance.py` writes this page.
 `dgrpo judge --samples 500` measures one of its columns again, or another judge's.
 Every completion is another prompt's and no longer than receivers admit. The honest ones and TEXT,
 MATH and DoS are right and in the asked format; CODE is right where its library can be imported.
