@@ -4,8 +4,8 @@ Three ratios, each measured with the two sides taking turns in one process:
 
 * drawing with keyed Gumbel noise, beside `torch.multinomial` in the same generation loop;
 * scoring a round's completions without gradients, beside generating them;
-* a round screened by top-k, with the defense's forward pass kept for the update and not, beside a
-  round without defense.
+* a round screened by top-k, with the defense's forward pass kept for the update and not, and one with
+  a KL term to the base model, beside a round without defense.
 
 Leaves out: GPUs and large models, where generating costs far more than scoring.
 """
@@ -82,6 +82,7 @@ def screening_ratios(given: argparse.Namespace, task: LoadedTask) -> dict[str, l
         "no defense": round_experiment(given, {}, []),
         "top-k, forward kept": round_experiment(given, {}, ["top-k"]),
         "top-k, second forward": round_experiment(given, {"keep_forward": False}, ["top-k"]),
+        "KL term": round_experiment(given, {"beta": 0.1}, []),
     }
     swarms = {name: Swarm(experiment, SEED, task=task) for name, experiment in sides.items()}
     ratios: dict[str, list[float]] = {f"{name} / no defense": [] for name in list(sides)[1:]}

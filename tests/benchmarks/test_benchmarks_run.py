@@ -62,6 +62,7 @@ def test_seeded_sampling_measures_every_ratio(tmp_path: Path) -> None:
         "scoring / generating",
         "top-k, forward kept / no defense",
         "top-k, second forward / no defense",
+        "KL term / no defense",
     }
     for name, ratios in written.items():
         assert name in printed

@@ -123,7 +123,7 @@ def test_most_seeds_decide_whether_the_task_was_unlearned(
     assert row.collapsed == (Collapse(dead, 3, 0.01) if dead else None)
     assert row.verdict == ("differs" if dead else "agrees")
     page = markdown(paper_page([row], [], [], []), "x.png")
-    assert ("unlearned its task in 2 of 3 seeds: accuracy 1.0" in page) is bool(dead)
+    assert ("unlearned its task in 2 of 3 seeds: accuracy there 1.0" in page) is bool(dead)
 
 
 def ending_at(folder: Path, accuracy: float) -> Run:
