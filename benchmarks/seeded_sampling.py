@@ -4,8 +4,8 @@ Three ratios, each measured with the two sides taking turns in one process:
 
 * drawing with keyed Gumbel noise, beside `torch.multinomial` in the same generation loop;
 * scoring a round's completions without gradients, beside generating them;
-* a round screened by top-k, with the defense's forward pass kept for the update and not, and one with
-  a KL term to the base model, beside a round without defense.
+* a round screened by top-k, with the defense's forward pass kept for the update and not, and one
+  with a KL term to the base model, beside a round without defense.
 
 Leaves out: GPUs and large models, where generating costs far more than scoring.
 """

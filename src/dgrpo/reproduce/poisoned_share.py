@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from dgrpo.experiment import Experiment
-from dgrpo.measurement.intervals import SHARE, Interval, mean_over_seeds
+from dgrpo.measurement.intervals import Interval, mean_over_seeds, share_over_seeds
 from dgrpo.measurement.theory import exact_push
 from dgrpo.plugins import plugin_name
+from dgrpo.report.groups import measured_on
 from dgrpo.reproduce.compare import curve_point
 from dgrpo.reproduce.defended import CONTROLS
 from dgrpo.runs.reader import Run
@@ -74,6 +75,7 @@ def _measured(experiment: Experiment, runs: Sequence[Run]) -> Measured | None:
     poisoned = _poisoned_of_group(experiment)
     scaling = experiment.learner.advantage_scaling
     rights, predictions, advantages, successes = [], [], [], []
+    measure, counted = (experiment.measure[0].name if experiment.measure else ""), 0
     for run in runs:
         played = [line for line in run.rounds if line.screening.poisoned]
         if not played:
@@ -94,6 +96,7 @@ def _measured(experiment: Experiment, runs: Sequence[Run]) -> Measured | None:
         end = curve_point(success.get("by_round", []), "end")
         if end is not None:
             successes.append(end)
+            counted += measured_on(run.rounds[-1], measure)
     if not predictions:
         return None
     return Measured(
@@ -105,7 +108,7 @@ def _measured(experiment: Experiment, runs: Sequence[Run]) -> Measured | None:
         honest_right=fmean(rights),
         predicted=fmean(predictions),
         advantage=mean_over_seeds(advantages) if advantages else None,
-        success=mean_over_seeds(successes, within=SHARE) if successes else None,
+        success=share_over_seeds(successes, counted) if successes else None,
         series=_series(experiment),
         seeds=len(rights),
     )
