@@ -235,10 +235,12 @@ def judge(
         Also write the figures here (JSON).
 
     """
+    from dgrpo.defenses.judge import Judge
     from dgrpo.models.acceptance import measure_acceptance
 
-    settings = {**dotted_overrides(overrides), "name": "judge"}
-    measure_acceptance(plugins.build("defenses", settings, "judge"), samples, out, out_file)
+    chosen = plugins.build("defenses", {**dotted_overrides(overrides), "name": "judge"}, "judge")
+    assert isinstance(chosen, Judge)
+    measure_acceptance(chosen, samples, out, out_file)
 
 
 @app.command
