@@ -4,29 +4,39 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from dgrpo.reproduce.paper import load_paper
+from dgrpo.runs.reader import Run
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 
 
-@pytest.fixture
-def scripts(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
+@pytest.fixture(scope="module")
+def scripts() -> Iterator[dict[str, ModuleType]]:
     """The scripts beside the pages; they import one another by name."""
-    monkeypatch.syspath_prepend(str(RESULTS))
     names = ("finished", "make_tables", "make_results")
-    found = {name: importlib.import_module(name) for name in names}
-    for name in names:
-        monkeypatch.delitem(sys.modules, name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(RESULTS))
+        yield {name: importlib.import_module(name) for name in names}
+        for name in names:
+            patch.delitem(sys.modules, name)
+
+
+@pytest.fixture(scope="module")
+def runs(scripts: dict[str, ModuleType]) -> Mapping[str, Mapping[int, Run]]:
+    """The committed runs, by experiment and seed."""
+    found: Mapping[str, Mapping[int, Run]] = scripts["finished"].finished_runs()
     return found
 
 
-def test_tables_and_pages_are_those_of_the_committed_runs(scripts: dict[str, ModuleType]) -> None:
-    runs = scripts["finished"].finished_runs()
+def test_tables_and_pages_are_those_of_the_committed_runs(
+    scripts: dict[str, ModuleType], runs: Mapping[str, Mapping[int, Run]]
+) -> None:
     written = scripts["make_tables"].pages(runs)
     written[RESULTS / "text.md"] = scripts["make_results"].page(runs)
     assert len(written) == 3
@@ -36,9 +46,8 @@ def test_tables_and_pages_are_those_of_the_committed_runs(scripts: dict[str, Mod
 
 
 def test_experiments_that_a_figure_compares_have_one_pool_of_prompts(
-    scripts: dict[str, ModuleType],
+    runs: Mapping[str, Mapping[int, Run]],
 ) -> None:
-    runs = scripts["finished"].finished_runs()
     for figure in (one for one in load_paper().figure if one.experiment):
         of = [run for name in figure.names for run in runs[name].values()]
         assert len({run.experiment["pool_digest"] for run in of}) == 1, figure.id

@@ -107,18 +107,21 @@ class WorkerSandbox(Sandbox):
                     blamed = Outcome("killed", detail=f"every worker it ran in failed: {error}")
                     self._end(worker)
                     worker = None
-            self._end(worker)  # it lives where the last attempt was out of time
-            worker = None
-            try:
-                worker = self._start()
-                _play(worker, PROBE)
-            except WorkerFault as error:
-                raise SandboxBroken(
-                    f"sandbox workers fail: {error}",
-                    remedy="look for memory or process limits of this machine or container",
-                ) from error
-            except _ClockTimeout as error:
-                raise self._starved() from error
+            for last in (False, True):
+                try:
+                    worker = worker or self._start()
+                    _play(worker, PROBE)
+                    break
+                except WorkerFault as error:
+                    self._end(worker)
+                    worker = None
+                    if last:
+                        raise SandboxBroken(
+                            f"sandbox workers fail: {error}",
+                            remedy="look for memory or process limits of this machine or container",
+                        ) from error
+                except _ClockTimeout as error:
+                    raise self._starved() from error
             assert blamed is not None  # of three attempts at most one was late and went on
             return blamed
         finally:
