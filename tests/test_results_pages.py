@@ -23,8 +23,8 @@ def scripts() -> Iterator[dict[str, ModuleType]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(RESULTS))
         yield {name: importlib.import_module(name) for name in names}
-        for name in names:
-            patch.delitem(sys.modules, name)
+    for name in names:
+        del sys.modules[name]
 
 
 @pytest.fixture(scope="module")
