@@ -4,6 +4,7 @@ One thread per worker: the suite runs in two processes, and sums then have one o
 timed: an example may take long on a busy machine.
 """
 
+import os
 from pathlib import Path
 
 import hypothesis
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # of commands that tests start, beside other tests
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
