@@ -78,6 +78,14 @@ def mean_over_seeds(values: Sequence[float], *, within: Bounds = UNBOUNDED) -> I
     return Interval(mean, max(least, mean - spread), min(greatest, mean + spread))
 
 
+def wider(counted: Bounds, over_seeds: Interval) -> Bounds:
+    """The wider of two intervals on either side; `counted` where seeds leave the spread unknown."""
+    low, high = counted
+    if over_seeds.low is None or over_seeds.high is None:
+        return counted
+    return min(low, over_seeds.low), max(high, over_seeds.high)
+
+
 def share_over_seeds(values: Sequence[float], samples: int) -> Interval:
     """As `mean_over_seeds`, of shares; `samples` is how many things they count together.
 
@@ -90,10 +98,7 @@ def share_over_seeds(values: Sequence[float], samples: int) -> Interval:
     interval = mean_over_seeds(values, within=SHARE)
     if len(values) < 2 or samples < 1:
         return interval
-    low, high = wilson(interval.mean * samples, samples)
-    if interval.low is not None and interval.high is not None:
-        low, high = min(low, interval.low), max(high, interval.high)
-    return Interval(interval.mean, low, high)
+    return Interval(interval.mean, *wider(wilson(interval.mean * samples, samples), interval))
 
 
 def paired_difference(

@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dgrpo.defenses.judge import SHIPPED_JUDGE, Judge
-from dgrpo.judging.bench import Question
+from dgrpo.defenses.judge import SHIPPED_JUDGE, Judge, JudgeAtWork
+from dgrpo.judging.bench import Bench, Question
 from dgrpo.judging.local import LocalJudge
-from dgrpo.judging.verdicts import verdict_of
 from dgrpo.measurement.intervals import wilson
 from dgrpo.models.judged import Kind, kinds
 from dgrpo.models.pretrain import one_thread
@@ -105,17 +104,9 @@ def measure_judge(recipe: Recipe, folder: Path, samples: int = COMPLETIONS) -> d
 
 def accepted(judge: LocalJudge, kind: Kind) -> int:
     """How many of the kind's completions pass, under the defense's default policies."""
-    knobs = Judge()
-    opinions = asyncio.run(judge.ask([Question(p.key, p.text, text) for p, text in kind.pairs]))
-    return sum(
-        verdict_of(
-            opinion,
-            threshold=knobs.threshold,
-            unreadable=knobs.unreadable,
-            on_failure=knobs.on_failure,
-        ).accepted
-        for opinion in opinions
-    )
+    work = JudgeAtWork(Judge(), Bench(judge))
+    questions = [Question(p.key, p.text, text) for p, text in kind.pairs]
+    return sum(verdict.accepted for verdict in asyncio.run(work.verdicts(questions)))
 
 
 def _share(count: int, of: int) -> dict[str, float] | None:

@@ -23,6 +23,7 @@ from dgrpo.measurement.intervals import (
     SHARE,
     Interval,
     mean_over_seeds,
+    wider,
     wilson,
 )
 from dgrpo.report.groups import (
@@ -86,11 +87,9 @@ class Rate:
         if not trials:
             return None
         texts = independent([one for screened in by_seed for one in screened], label, receivers)
-        low, high = wilson(successes / trials * texts, texts)
         shares = [count / of_seed for count, of_seed in of_seeds if of_seed]
-        over_seeds = mean_over_seeds(shares, within=SHARE)
-        if over_seeds.low is not None and over_seeds.high is not None:
-            low, high = min(low, over_seeds.low), max(high, over_seeds.high)
+        counted = wilson(successes / trials * texts, texts)
+        low, high = wider(counted, mean_over_seeds(shares, within=SHARE))
         return cls(successes, trials, low, high, texts, len(shares))
 
 
