@@ -25,7 +25,7 @@ from dgrpo.judging.verdicts import NO_REPLY
 from dgrpo.measurement.intervals import wilson
 from dgrpo.models.judge_card import COMPLETIONS, PAPER
 from dgrpo.models.judged import kinds
-from dgrpo.report.page import write_file
+from dgrpo.runs.files import write_file
 
 
 @dataclass(frozen=True, slots=True)

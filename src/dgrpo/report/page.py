@@ -39,7 +39,7 @@ from dgrpo.report.tables import (
     rate_text,
 )
 from dgrpo.report.visible import visible
-from dgrpo.runs.files import replace_file
+from dgrpo.runs.files import write_file
 from dgrpo.runs.reader import Example, Run, Screening
 
 
@@ -193,21 +193,3 @@ def content_policy(scripts: list[str]) -> str:
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
-
-
-def write_file(file: Path, content: bytes) -> None:
-    """Write `content`, making the folder. Raises DgrpoError where that is not possible.
-
-    What was there stays whole until all of it is written.
-    """
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        if file.exists() and not file.is_file():  # /dev/stdout, or a folder in the way
-            file.write_bytes(content)
-        else:
-            replace_file(file.resolve(), content)
-    except OSError as error:
-        raise DgrpoError(
-            f"cannot write {file}: {error.strerror or error}",
-            remedy="check the path and its permissions, or free some space",
-        ) from error

@@ -12,7 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 from dgrpo.errors import DgrpoError
-from dgrpo.report.page import write_file
 from dgrpo.report.visible import visible
 from dgrpo.reproduce.collect import collect
 from dgrpo.reproduce.compare import compare
@@ -34,6 +33,7 @@ from dgrpo.reproduce.poisoned_share import measured
 from dgrpo.reproduce.render import html, markdown
 from dgrpo.reproduce.scheduler import Failure, Outcome, play_all, run_folder
 from dgrpo.reproduce.share_charts import share_picture
+from dgrpo.runs.files import write_file
 from dgrpo.runs.folder import updates_done
 
 PICTURE = "poisoned-share.png"

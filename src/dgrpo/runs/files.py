@@ -54,3 +54,21 @@ def replace_file(path: Path, content: bytes) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_file(file: Path, content: bytes) -> None:
+    """Write `content`, making the folder. Raises DgrpoError where that is not possible.
+
+    What was there stays whole until all of it is written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.exists() and not file.is_file():  # /dev/stdout, or a folder in the way
+            file.write_bytes(content)
+        else:
+            replace_file(file.resolve(), content)
+    except OSError as error:
+        raise DgrpoError(
+            f"cannot write {file}: {error.strerror or error}",
+            remedy="check the path and its permissions, or free some space",
+        ) from error
