@@ -57,6 +57,8 @@ def test_only_what_stands_outside_of_the_reasoning_decides(
         (f"<think> It reads <think> 2+3=5 </think> there. {YES}", True),
         (f"<think> It holds. </think> The <think> part, too. {YES}", True),
         (f"<think> It holds. {YES}", None),
+        (f"Criticism: <think> It holds. {YES}", None),
+        (f"<decision> <think> It holds. {YES}", None),
     ],
 )
 def test_a_tag_that_was_only_spoken_of_needs_a_reply_that_ended_by_itself(

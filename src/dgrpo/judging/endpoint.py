@@ -172,17 +172,19 @@ class EndpointJudge:
         except NoReplyError as failure:
             if not self.seeded or failure.status not in _INVALID:
                 raise
-            self.seeded, refused = False, failure
-        try:
-            given = await self._reply(call, HARMLESS, _was_slow)
-        except NoReplyError:
-            self.seeded = True  # it was not the seed, or not alone
-            raise
-        _log.warning("%s takes no seed, and gets none: %s", self.line.url, refused.opinion().detail)
+            refused = failure.opinion().detail
+        given = await self._reply(call, HARMLESS, _was_slow, seeded=False)
+        self.seeded = False  # so it was the seed, and the seed alone
+        _log.warning("%s takes no seed, and gets none: %s", self.line.url, refused)
         return given
 
     async def _reply(
-        self, call: _Call, question: Question, give_up: Callable[[NoReplyError], bool]
+        self,
+        call: _Call,
+        question: Question,
+        give_up: Callable[[NoReplyError], bool],
+        *,
+        seeded: bool = True,
     ) -> tuple[JudgePrompt, Reply]:
         asked = judge_prompt(
             question.prompt_text, question.completion, style=self.style, criticism=self.criticism
@@ -192,7 +194,7 @@ class EndpointJudge:
             body["messages"] = [{"role": "user", "content": asked.text}]
         else:
             body["prompt"] = asked.continued
-        if self.seeded:
+        if self.seeded and seeded:
             body["seed"] = judge_key(question)[0] & 0x7FFFFFFF
         body |= self.fields
         reply = await self.line.ask(call.client, body, deadline=call.deadline, give_up=give_up)

@@ -52,11 +52,17 @@ def checked_fields(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def remedy(status: int, words: str, fields: Mapping[str, Any]) -> str:
-    """What to change after a server refused a request in these words; empty where nobody knows."""
+    """What to change after a server refused a request in these words; empty where nobody knows.
+
+    status: HTTP's; 0 for an answer that was no reply although it came with HTTP 200.
+    """
     if status in (401, 403):
         return "api_key_env names the variable that holds the key"
-    if status in (404, 405):
+    is_a_page = not status and words.lstrip().startswith("<")
+    if status in (404, 405) or is_a_page:
         return "endpoint must end in the API's version, as …/v1, and model be one of …/v1/models"
+    if status < 400:
+        return ""
     if _names(words, _RENAMED) and "max_tokens" in fields:
         return f"endpoint_fields = {{{_RENAMED} = {fields['max_tokens']}}} sends it by that name"
     for name in (*_OWN, *fields):

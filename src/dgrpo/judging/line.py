@@ -86,18 +86,17 @@ class Line:
 
         deadline: on the monotonic clock; nothing is waited for beyond it. give_up: whether a
         failure is not worth another try. To wait as the server says costs none of the tries if the
-        server answered others meanwhile.
+        server answered others since the last one.
         """
-        tries = 0
+        tries, answered = 0, self.answered
         while True:
             if (left := self._quiet_until - time.monotonic()) > 0:
                 await asyncio.sleep(left)
-            started = time.monotonic()
             try:
                 return await self._request(client, body)
             except NoReplyError as failure:
                 told = failure.pause > 0 and time.monotonic() + failure.pause < deadline
-                free = told and self.answered > started
+                free, answered = told and self.answered > answered, self.answered
                 if not failure.retry or give_up(failure) or (tries >= self.retries and not free):
                     raise
                 if told:

@@ -20,6 +20,8 @@ _MARK = re.compile(
 _CHANNEL = "<|channel|>"
 _FINAL = "<|channel|>final<|message|>"
 """gpt-oss names the channel of everything it says; `final` is for the reader."""
+_BEGUN = re.compile(r"Criticism:|<decision>")
+"""How a reply may have been begun for the judge."""
 _QUOTES = frozenset("\"'`“”‘’«»")
 
 
@@ -63,7 +65,7 @@ def spoken(reply: str, *, opened: bool = False, ended: bool = False) -> tuple[st
             start = closed
     if not depth:
         kept.append(reply[start:])
-    elif ended and reply[:opening].strip():
+    elif ended and _BEGUN.sub("", reply[:opening]).strip():
         kept.append(reply[opening:])
     elif ended and closed > opening:
         kept.append(reply[closed:])
