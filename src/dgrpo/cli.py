@@ -237,8 +237,12 @@ def judge(
     """
     from dgrpo.defenses.judge import Judge
     from dgrpo.models.acceptance import measure_acceptance
+    from dgrpo.overrides import apply_override
 
-    chosen = plugins.build("defenses", {**dotted_overrides(overrides), "name": "judge"}, "judge")
+    table: dict[str, Any] = {}
+    for dotted, value in dotted_overrides(overrides).items():
+        apply_override(table, dotted, value)
+    chosen = plugins.build("defenses", {**table, "name": "judge"}, "judge")
     assert isinstance(chosen, Judge)
     measure_acceptance(chosen, samples, out, out_file)
 
