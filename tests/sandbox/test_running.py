@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -14,7 +15,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.sandbox.hostile import ALLOWED_CALLS, FATAL_CALLS
 from tests.sandbox.test_hostile import LAYERS, open_or_skip
 
 from dgrpo.sandbox import (
@@ -522,9 +522,8 @@ def test_the_shared_sandbox_is_one_per_settings() -> None:
 
 
 def without_the_filter(monkeypatch: pytest.MonkeyPatch) -> None:
-    from seccompy import Action, Filter
-
-    monkeypatch.setattr(system_calls, "program", lambda: Filter(default=Action.ALLOW).program)
+    allow_all = struct.pack("<HBBI", 6, 0, 0, 0x7FFF0000)
+    monkeypatch.setattr(system_calls, "program", lambda: allow_all)
 
 
 @linux
@@ -660,24 +659,3 @@ def test_what_makes_monty_fail_is_to_blame_if_others_run(
         failing["all"] = True
         with pytest.raises(SandboxBroken, match="does next to nothing: it is gone"):
             shaken.run([Program("print(1)")])
-
-
-@linux
-def test_every_listed_system_call_has_a_number_here() -> None:
-    listed = (
-        *system_calls.ALLOWED,
-        *system_calls.FATAL,
-        *system_calls.ON_THE_CHANNEL,
-        *system_calls.NOT_EXECUTABLE,
-    )
-    unknown = set(listed) - set(system_calls._known(listed))
-    assert unknown <= {"time"}  # aarch64 has no `time`
-    assert len(set(listed)) == len(listed)
-
-
-@linux
-def test_the_attacks_know_which_system_calls_get_through_and_which_are_fatal() -> None:
-    """Calls that the kernel denies to nobody's processes anyway can be told by the list alone."""
-    restricted = (*system_calls.ON_THE_CHANNEL, *system_calls.NOT_EXECUTABLE, "prlimit64")
-    assert {*system_calls.ALLOWED, *restricted} == ALLOWED_CALLS
-    assert set(system_calls.FATAL) == FATAL_CALLS
