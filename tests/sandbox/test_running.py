@@ -36,8 +36,10 @@ from dgrpo.sandbox import (
     worker_process,
 )
 from dgrpo.sandbox.inside.jail import NOBODY
+from dgrpo.sandbox.jobs import Turn
 from dgrpo.sandbox.worker_engine import WorkerSandbox
 from dgrpo.sandbox.worker_process import WorkerFault
+from dgrpo.sandbox.worker_runs import ClockTimeout
 
 PATIENCE = 120.0
 """Seconds that other processes get for what takes one or two, on a busy machine."""
@@ -285,7 +287,8 @@ def test_a_run_has_namespaces_of_its_own_where_that_layer_is_said_to_hold(
 @linux
 def test_a_worker_that_dies_is_replaced_and_nothing_is_scored(worker: Sandbox) -> None:
     assert isinstance(worker, WorkerSandbox)
-    (held,) = (one for one in worker._idle.queue if one is not None)
+    held = worker._seats.queue[-1].worker
+    assert held is not None
     os.kill(held.pid, signal.SIGKILL)
     [outcome] = worker.run([Program("print(1)")])
     assert (outcome.status, outcome.printed) == ("finished", "1\n")
@@ -326,15 +329,15 @@ def test_a_machine_that_is_late_is_not_the_programs_fault(
     monkeypatch: pytest.MonkeyPatch, late: int
 ) -> None:
     with open_or_skip("worker", workers=1) as slow:
-        play, played = worker_engine._play, []
+        play, played = worker_engine.play, []
 
         def late_at_first(worker: worker_process.WorkerProcess, program: Program) -> object:
             played.append(program)
             if len(played) <= late:
-                raise worker_engine._ClockTimeout
+                raise ClockTimeout
             return play(worker, program)
 
-        monkeypatch.setattr(worker_engine, "_play", late_at_first)
+        monkeypatch.setattr(worker_engine, "play", late_at_first)
         if late == 3:  # nor was there time for a program that does nothing
             with pytest.raises(SandboxBroken, match=r"takes longer than sandbox\.wall_seconds"):
                 slow.run([Program("print(1)")])
@@ -391,15 +394,15 @@ def test_no_worker_is_left_behind_by_faults_and_a_time_out(monkeypatch: pytest.M
     with open_or_skip("worker", workers=1) as pool:
         assert isinstance(pool, WorkerSandbox)
         pool.run([Program("print(1)")])
-        ends = iter([WorkerFault("one"), WorkerFault("two"), worker_engine._ClockTimeout()])
-        play = worker_engine._play
+        ends = iter([WorkerFault("one"), WorkerFault("two"), ClockTimeout()])
+        play = worker_engine.play
 
         def failing(worker: worker_process.WorkerProcess, program: Program) -> object:
             if error := next(ends, None):
                 raise error
             return play(worker, program)
 
-        monkeypatch.setattr(worker_engine, "_play", failing)
+        monkeypatch.setattr(worker_engine, "play", failing)
         (outcome,) = pool.run([Program("print(1)")])
         assert outcome.status == "killed"
         assert len(pool._started) == 1
@@ -442,7 +445,7 @@ def test_the_workers_end_with_the_trainer_even_if_it_is_killed() -> None:
         "import time\nfrom dgrpo.sandbox import *\n"
         "s = open_sandbox(SandboxSettings(engine='worker', workers=1, bubblewrap='never',\n"
         "                                 wall_seconds=3600))\n"
-        "print(s._idle.queue[0].pid, flush=True)\n"
+        "print(s._seats.queue[0].worker.pid, flush=True)\n"
         "s.run([Program('import time; time.sleep(3600)')])\n"
     )
     trainer = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
@@ -574,7 +577,8 @@ def test_a_worker_that_comes_later_must_have_the_layers_of_the_first(
             "import dgrpo.sandbox.inside.worker as inside\n"
             "inside.leave_the_host = lambda: dict.fromkeys(['empty root', 'unprivileged user'])",
         )
-        (held,) = (one for one in pool._idle.queue if one is not None)
+        held = pool._seats.queue[-1].worker
+        assert held is not None
         os.kill(held.pid, signal.SIGKILL)
         with pytest.raises(SandboxBroken, match=r"lacks what the first had: .*unprivileged user"):
             pool.run([Program("print(1)")])
@@ -644,11 +648,11 @@ def test_what_makes_monty_fail_is_to_blame_if_others_run(
 
         Crash.timed_out = timed_out
 
-        def fail(self: monty_engine.MontySandbox, program: Program) -> object:
+        def fail(self: monty_engine.MontySandbox, program: Program, turn: Turn) -> object:
             if failing.get(program.source, failing.get("all")):
                 tries.append(program.source)
                 raise Crash("it is gone")
-            return play(self, program)
+            return play(self, program, turn)
 
         monkeypatch.setattr(monty_engine, "MontyCrashedError", Crash)
         monkeypatch.setattr(monty_engine.MontySandbox, "_play", fail)

@@ -2,13 +2,18 @@
 
 It has no way to the file system, the network or other processes, so nothing needs to be fenced off;
 it runs in processes of its own because it may crash. What it lacks: libraries other than the few it
-brings, and the rarer parts of the language, which raise in the program.
+brings, and the rarer parts of the language, which raise in the program. Sleeping takes no time in
+it. Values leave it as text (`monty_values`).
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
+import signal
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -23,6 +28,8 @@ from pydantic_monty import (
 
 from dgrpo.sandbox.engine import Sandbox
 from dgrpo.sandbox.inside import plain
+from dgrpo.sandbox.jobs import Allowance, Job, Jobs, Turn
+from dgrpo.sandbox.monty_values import PRELUDE, TELL, evaluate, give, read, without_value
 from dgrpo.sandbox.programs import Examination, Failed, Library, Outcome, Program
 from dgrpo.sandbox.settings import SandboxBroken, SandboxSettings, SandboxUnavailable
 
@@ -30,7 +37,9 @@ _MOST_CALLS = 10_000
 _ATTEMPTS = 2
 _LONGEST_DETAIL = 500
 _REMEDY = "pip install --force-reinstall 'dgrpo[monty]'"
-
+_MODULE_NAME = re.compile(r"(?<![\w.])__name__(?!\w)")
+"""Monty does not let a session have another name than `__main__`."""
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 _PROBE = Program(
     """
@@ -57,6 +66,10 @@ attempt("environment", lambda: os.getenv("PATH"))
 """Tries to get out; a program that runs where monty does."""
 
 
+class _OutOfTime(Exception):  # noqa: N818
+    """A run took longer by the clock than it may, over all its snippets."""
+
+
 class MontySandbox(Sandbox):
     """A pool of monty's processes and a thread for each run at a time."""
 
@@ -65,16 +78,15 @@ class MontySandbox(Sandbox):
     def __init__(self, settings: SandboxSettings) -> None:
         """Start the pool, and prove its walls. Raises SandboxUnavailable where they do not hold."""
         self._settings = settings
-        self._pool = Monty(
-            max_processes=2 * settings.parallel,  # an examination needs two
-            request_timeout=settings.wall_seconds,
-        )
         try:
+            self._pool = Monty(
+                max_processes=2 * settings.parallel,  # an examination needs two
+                request_timeout=settings.wall_seconds,
+            )
             self._pool.__enter__()
-        except (OSError, MontyError, RuntimeError) as error:
+        except (OSError, MontyError, RuntimeError) as error:  # its binary is missing, or not one
             raise SandboxUnavailable("monty", str(error), remedy=_REMEDY) from error
-        self._threads = ThreadPoolExecutor(settings.parallel, thread_name_prefix="monty")
-        self._closed = False
+        self._jobs = Jobs(settings.parallel, "monty")
         try:
             self._prove()
         except SandboxUnavailable:
@@ -91,37 +103,44 @@ class MontySandbox(Sandbox):
                 remedy="use engine = 'worker' on Linux",
             )
 
-    def run(self, programs: Sequence[Program]) -> list[Outcome]:
+    def run(
+        self,
+        programs: Sequence[Program],
+        payers: Sequence[Sequence[Allowance]] | None = None,
+    ) -> list[Outcome]:
         """As Sandbox.run."""
         for program in programs:
             self.require(program.libraries)
-        return self._each([partial(self._play, program) for program in programs])
+        return self._each([partial(self._play, program) for program in programs], payers)
 
-    def examine(self, examinations: Sequence[Examination]) -> list[Outcome]:
+    def examine(
+        self,
+        examinations: Sequence[Examination],
+        payers: Sequence[Sequence[Allowance]] | None = None,
+    ) -> list[Outcome]:
         """As Sandbox.examine."""
         for examination in examinations:
             self.require(examination.candidate.libraries)
-        return self._each([partial(self._examine, one) for one in examinations])
+        return self._each([partial(self._examine, one) for one in examinations], payers)
 
     def close(self) -> None:
         """As Sandbox.close."""
-        if not self._closed:
-            self._closed = True
-            self._threads.shutdown()
+        if not self._jobs.closed:
+            self._jobs.close()
             self._pool.__exit__(None, None, None)
 
     def abandon(self) -> None:
         """As Sandbox.abandon."""
-        self._closed = True
+        self._jobs.closed = True
 
-    def _each(self, jobs: Sequence[Callable[[], Outcome]]) -> list[Outcome]:
-        if self._closed:
-            raise SandboxBroken("this sandbox is closed", remedy="open another")
-        return list(self._threads.map(self._persist, jobs))
+    def _each(
+        self, jobs: Sequence[Job], payers: Sequence[Sequence[Allowance]] | None
+    ) -> list[Outcome]:
+        return self._jobs.each([partial(self._persist, job) for job in jobs], payers)
 
     def _prove(self) -> None:
         try:
-            outcome = self._play(_PROBE)
+            [outcome] = self._jobs.each([partial(self._play, _PROBE)])
         except MontyCrashedError as error:
             raise SandboxUnavailable("monty", str(error), remedy=_REMEDY) from error
         if outcome.status != "finished" or outcome.values[1] != 42:
@@ -132,18 +151,18 @@ class MontySandbox(Sandbox):
                 "monty interpreter", f"a program can {', '.join(reached)}", remedy=_REMEDY
             )
 
-    def _persist(self, job: Callable[[], Outcome]) -> Outcome:
+    def _persist(self, job: Job, turn: Turn) -> Outcome:
         """The job's outcome; a crash of monty is tried again once, and so is time by the clock.
 
         Then a harmless program decides whose fault it is. Raises SandboxBroken where that fails.
         """
         for _ in range(_ATTEMPTS):
             try:
-                return job()
+                return job(turn)
             except MontyCrashedError as error:
                 crash = error
         try:
-            self._play(_PROBE)
+            self._play(_PROBE, turn)
         except MontyCrashedError as error:
             raise SandboxBroken(
                 f"monty fails with a program that does next to nothing: {error}",
@@ -160,96 +179,137 @@ class MontySandbox(Sandbox):
                 "max_feed_duration_secs": float(self._settings.cpu_seconds),
                 "max_memory": self._settings.memory_mb * 2**20,
                 "max_suspensions": _MOST_CALLS,
-                "max_total_sleep_secs": self._settings.wall_seconds,
             },
-            os_policy={"random_start": {"seed": program.seed}},
+            os_policy={"random_start": {"seed": program.seed}, "sleep": "zero"},
             assert_message_annotations=False,
         )
 
-    def _play(self, program: Program) -> Outcome:
+    def _play(self, program: Program, turn: Turn) -> Outcome:
         printed = CollectString(plain.MOST_BYTES)
-        with self._session(program) as session:
+        with self._session(program) as session, turn.running(_end([session])):
+            speak = _Speaker(session, printed, self._settings.wall_seconds)
             try:
-                session.feed_run(program.source, print_callback=printed)
-                values = tuple(_value(session, text, printed) for text in program.expressions)
+                speak.play(program)
+                values = tuple(speak.value(text) for text in program.expressions)
             except MontyCrashedError:
                 raise
-            except MontyError as error:
+            except (MontyError, _OutOfTime) as error:
                 return _failed(error, printed.output)
         return Outcome("finished", printed.output, values)
 
-    def _examine(self, examination: Examination) -> Outcome:
-        printed = CollectString(plain.MOST_BYTES)
-        candidate = self._session(examination.candidate)
-        examiner = self._session(Program("".join(examination.tests)))
-        with candidate, examiner:
-            call = partial(_call, candidate, examination.function, printed)
+    def _examine(self, examination: Examination, turn: Turn) -> Outcome:
+        printed, seconds = CollectString(plain.MOST_BYTES), self._settings.wall_seconds
+        tests = Program("".join(examination.tests), name=examination.candidate.name)
+        sessions = (self._session(examination.candidate), self._session(tests))
+        with sessions[0], sessions[1], turn.running(_end(sessions)):
+            speak = _Speaker(sessions[0], printed, seconds)
+            ask = _Speaker(sessions[1], CollectString(plain.MOST_BYTES), seconds)
+            outside = {"candidate": partial(speak.call, examination.function)}
             try:
-                candidate.feed_run(examination.candidate.source, print_callback=printed)
+                speak.play(examination.candidate)
                 for source in examination.tests:
-                    examiner.feed_run(
-                        source,
-                        print_callback=CollectString(plain.MOST_BYTES),
-                        external_lookup={"candidate": call},
-                    )
-                    examiner.feed_run(
-                        f"{examination.function} = candidate", external_lookup={"candidate": call}
-                    )
+                    ask.feed(source, tests.name, external_lookup=outside)
+                    ask.feed(f"{examination.function} = candidate", external_lookup=outside)
             except MontyCrashedError:
                 raise
-            except MontyError as error:
-                return _failed(error, printed.output)
+            except (MontyError, _OutOfTime) as error:
+                speak.gone = speak.gone or error
+            if isinstance(speak.gone, MontyCrashedError):
+                raise speak.gone
+        if speak.gone:
+            return _failed(speak.gone, printed.output)
         return Outcome("finished", printed.output)
 
 
-def _value(session: MontySession, expression: str, printed: CollectString) -> Any:
-    try:
-        return _exact(session.feed_run(f"({expression})", print_callback=printed))
-    except MontyCrashedError:
-        raise
-    except plain.NotPlain as error:
-        return Failed("NotPlain", str(error))
-    except MontyError as error:
-        if _out_of(error) is not None:
+class _Speaker:
+    """Feeds one session its snippets, of which none gives a value of the program's."""
+
+    def __init__(self, session: MontySession, printed: CollectString, seconds: float) -> None:
+        self._session = session
+        self._printed = printed
+        self._deadline = time.monotonic() + seconds
+        self.gone: MontyError | _OutOfTime | None = None
+        """Why a call could not be answered: tests that catch what it raised have not passed."""
+
+    def feed(self, source: str, name: str = "__main__", **more: Any) -> None:
+        """Run a snippet. Raises MontyError, and _OutOfTime where the run has no time left."""
+        if name != "__main__":
+            source = f"dgrpo_name = {name!r}\n{_MODULE_NAME.sub('dgrpo_name', source)}"
+        self._tell(without_value(source), **more)
+
+    def play(self, program: Program) -> None:
+        """Run a program; one that leaves by `exit()` has come to its end. Raises as `feed`."""
+        self.feed(PRELUDE)
+        try:
+            self.feed(program.source, program.name)
+        except MontyRuntimeError as error:
+            inner = error.exception()
+            if not (isinstance(inner, SystemExit) and str(inner) == ""):
+                raise
+
+    def value(self, expression: str) -> Any:
+        """An expression's value, or Failed. Raises as `feed` where nothing more can be run."""
+        try:
+            self.feed(evaluate(expression))
+            return self._told()
+        except plain.NotPlain as error:
+            return Failed("NotPlain", str(error))
+        except MontyCrashedError:
             raise
-        inner = error.exception()
-        return Failed(type(inner).__name__, str(inner)[:_LONGEST_DETAIL])
+        except MontyError as error:
+            if _out_of(error) is not None:
+                raise
+            inner = error.exception()
+            return Failed(type(inner).__name__, str(inner)[:_LONGEST_DETAIL])
+
+    def call(self, function: str, *arguments: Any, **keywords: Any) -> Any:
+        """What the tests call; runs out here, between the two sessions."""
+        given = {"dgrpo_arguments": give(list(arguments)), "dgrpo_keywords": give(keywords)}
+        try:
+            self.feed(evaluate(f"{function}(*dgrpo_arguments, **dgrpo_keywords)"), inputs=given)
+            return self._told()
+        except plain.NotPlain as error:  # no ValueError of the candidate's, which tests may expect
+            raise RuntimeError(str(error)) from None
+        except (MontyError, _OutOfTime) as error:
+            if not isinstance(error, MontyRuntimeError) or _out_of(error) is not None:
+                self.gone = error
+                raise
+            inner = error.exception()
+            if isinstance(inner, StopIteration | StopAsyncIteration):  # a loop over calls would end
+                raise RuntimeError(str(inner)[:_LONGEST_DETAIL]) from None
+            raise inner from None
+
+    def _told(self) -> Any:
+        """What the last evaluated expression gave. Raises NotPlain, and as `feed`."""
+        try:
+            return read(self._tell(TELL))
+        except MontyRuntimeError as error:
+            if _out_of(error) is not None:
+                raise
+            raise plain.NotPlain(str(error.exception())[:_LONGEST_DETAIL]) from error
+
+    def _tell(self, source: str, **more: Any) -> Any:
+        if time.monotonic() > self._deadline:
+            raise _OutOfTime
+        return self._session.feed_run(source, print_callback=self._printed, **more)
 
 
-def _call(
-    candidate: MontySession,
-    function: str,
-    printed: CollectString,
-    *arguments: Any,
-    **keywords: Any,
-) -> Any:
-    """What the tests call; runs out here, between the two sessions."""
-    try:
-        value = candidate.feed_run(
-            f"{function}(*dgrpo_arguments, **dgrpo_keywords)",
-            inputs={
-                "dgrpo_arguments": _exact(list(arguments)),
-                "dgrpo_keywords": _exact(keywords),
-            },
-            print_callback=printed,
-        )
-    except MontyRuntimeError as error:
-        inner = error.exception()
-        if isinstance(inner, StopIteration | StopAsyncIteration):  # a loop over calls would end
-            raise RuntimeError(str(inner)[:_LONGEST_DETAIL]) from None
-        raise inner from None
-    try:
-        return _exact(value)
-    except plain.NotPlain as error:  # no ValueError of the candidate's, which tests may expect
-        raise RuntimeError(str(error)) from None
+def _end(sessions: Sequence[MontySession]) -> Callable[[], None]:
+    """What kills the sessions' processes, of which only idle sessions tell the number."""
+    pids = [session.worker_pid for session in sessions]
+
+    def end() -> None:
+        for pid in pids:
+            if pid is not None:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, _KILL)
+
+    return end
 
 
-def _exact(value: Any) -> Any:
-    """The value anew, of exact builtins. Raises NotPlain."""
-    return plain.decode(plain.encode(value))
-
-
-def _failed(error: MontyError, printed: str) -> Outcome:
+def _failed(error: MontyError | _OutOfTime, printed: str) -> Outcome:
+    if isinstance(error, _OutOfTime):
+        return Outcome("timeout", printed, detail="out of time by the clock")
     inner = error.exception()
     detail = f"{type(inner).__name__}: {inner}"[:_LONGEST_DETAIL]
     if len(printed.encode()) >= plain.MOST_BYTES - 8192 and isinstance(inner, MemoryError):

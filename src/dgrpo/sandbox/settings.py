@@ -18,6 +18,7 @@ class SandboxUnavailable(DgrpoError):  # noqa: N818
             f"untrusted programs cannot be run here, {layer}: {problem}", remedy=remedy
         )
         self.layer = layer
+        self.reason = problem
 
 
 class SandboxBroken(DgrpoError):  # noqa: N818
