@@ -24,6 +24,7 @@ from dgrpo.sandbox import (
     SandboxUnavailable,
     engine,
     monty_engine,
+    monty_runs,
     monty_values,
     open_sandbox,
 )
@@ -54,13 +55,13 @@ HOSTILE = {
 def brought(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Every value that monty hands to this process."""
     values: list[object] = []
-    original = monty_engine._Speaker._tell
+    original = monty_runs.Speaker._tell
 
-    def watched(self: monty_engine._Speaker, source: str, **more: object) -> object:
+    def watched(self: monty_runs.Speaker, source: str, **more: object) -> object:
         values.append(original(self, source, **more))
         return values[-1]
 
-    monkeypatch.setattr(monty_engine._Speaker, "_tell", watched)
+    monkeypatch.setattr(monty_runs.Speaker, "_tell", watched)
     return values
 
 
@@ -134,7 +135,7 @@ def test_time_by_the_clock_counts_over_all_that_a_run_is_asked(
             now[0] += 1.0
             return now[0]
 
-    monkeypatch.setattr(monty_engine, "time", Clock)
+    monkeypatch.setattr(monty_runs, "time", Clock)
     [outcome] = monty.run([Program("x = 1", expressions=("x",) * 50)])
     assert (outcome.status, outcome.values) == ("timeout", ())
     tests = (

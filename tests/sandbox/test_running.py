@@ -160,6 +160,41 @@ def test_errors_of_more_than_a_text_reach_the_tests(sandbox: Sandbox) -> None:
     assert outcome.status == "finished", outcome
 
 
+@pytest.mark.parametrize(
+    "leaving", ["exit()", "quit()", "exit(0)", "quit(None)", "raise SystemExit"]
+)
+def test_a_program_may_leave_at_its_end(sandbox: Sandbox, leaving: str) -> None:
+    source = f"x = 54\nprint(x)\n{leaving}\nx = 55\nprint(x)"
+    [outcome] = sandbox.run([Program(source, expressions=("x",))])
+    assert (outcome.status, outcome.printed, outcome.values) == ("finished", "54\n", (54,))
+
+
+@pytest.mark.parametrize(
+    "leaving", ["exit(1)", "quit('done')", "exit(0.5)", "raise SystemExit('x')"]
+)
+def test_a_program_that_leaves_with_another_status_has_failed(
+    sandbox: Sandbox, leaving: str
+) -> None:
+    [outcome] = sandbox.run([Program(f"print(54)\n{leaving}")])
+    assert (outcome.status, outcome.printed) == ("raised", "54\n")
+
+
+def test_a_main_guard_does_not_run_under_another_name(sandbox: Sandbox) -> None:
+    source = (
+        "class Thing:\n    pass\ndef f(x):\n    return x\n"
+        "if __name__ == '__main__':\n    n = int(input())\n    print(f(n))\n"
+    )
+    named = Program(source, expressions=("f(3)", "__name__", "Thing.__name__"), name="<tested>")
+    [outcome, script] = sandbox.run([named, Program(source)])
+    assert (outcome.status, outcome.printed) == ("finished", "")
+    assert outcome.values[0] == 3
+    assert outcome.values[2] == "Thing"
+    assert script.status == "raised"
+    unasked = Program(source, name="<tested>")
+    examined = Examination(unasked, ("", "assert f(4) == 4\nassert __name__ != '__main__'"), "f")
+    assert sandbox.examine([examined])[0].status == "finished"
+
+
 @pytest.mark.parametrize("which", LAYERS)
 def test_a_closed_sandbox_refuses(which: str) -> None:
     closed = open_or_skip(which, workers=1)
@@ -210,10 +245,15 @@ def test_libraries_can_be_imported_and_come_before_the_standard_library(worker: 
         ("import sys\nsys.stdout.buffer.write(b'raw')\nsys.stderr.write('err')", "raw"),
         ("print('\\ud800')", "\\ud800\n"),
         ("print('a', end='')\nimport sys\nsys.exit()", "a"),
+        ("import sys\nprint('a')\nsys.exit(False)", "a\n"),
         ("import sys\nprint(sys.stdin.read() == '', sys.argv)", "True ['program']\n"),
         (
             "print(sorted({'b', 'a', 'c'}, key=str), hash('a') == hash('a'))",
             "['a', 'b', 'c'] True\n",
+        ),
+        (
+            "import pickle\nclass A: pass\nprint(type(pickle.loads(pickle.dumps(A()))) is A)",
+            "True\n",
         ),
         (
             "from dataclasses import dataclass\n@dataclass\nclass P:\n    x: int\nprint(P(1))",

@@ -8,38 +8,21 @@ it. Values leave it as text (`monty_values`).
 
 from __future__ import annotations
 
-import contextlib
-import os
-import re
-import signal
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
-from pydantic_monty import (
-    CollectString,
-    Monty,
-    MontyCrashedError,
-    MontyError,
-    MontyRuntimeError,
-    MontySession,
-)
+from pydantic_monty import CollectString, Monty, MontyCrashedError, MontyError, MontySession
 
 from dgrpo.sandbox.engine import Sandbox
 from dgrpo.sandbox.inside import plain
 from dgrpo.sandbox.jobs import Allowance, Job, Jobs, Turn
-from dgrpo.sandbox.monty_values import PRELUDE, TELL, evaluate, give, read, without_value
-from dgrpo.sandbox.programs import Examination, Failed, Library, Outcome, Program
+from dgrpo.sandbox.monty_runs import LONGEST_DETAIL, OutOfTime, Speaker, ending, failed
+from dgrpo.sandbox.programs import Examination, Library, Outcome, Program
 from dgrpo.sandbox.settings import SandboxBroken, SandboxSettings, SandboxUnavailable
 
 _MOST_CALLS = 10_000
 _ATTEMPTS = 2
-_LONGEST_DETAIL = 500
 _REMEDY = "pip install --force-reinstall 'dgrpo[monty]'"
-_MODULE_NAME = re.compile(r"(?<![\w.])__name__(?!\w)")
-"""Monty does not let a session have another name than `__main__`."""
-_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 _PROBE = Program(
     """
@@ -64,10 +47,6 @@ attempt("environment", lambda: os.getenv("PATH"))
     expressions=("reached", "6 * 7"),
 )
 """Tries to get out; a program that runs where monty does."""
-
-
-class _OutOfTime(Exception):  # noqa: N818
-    """A run took longer by the clock than it may, over all its snippets."""
 
 
 class MontySandbox(Sandbox):
@@ -171,7 +150,7 @@ class MontySandbox(Sandbox):
             ) from error
         if crash.timed_out:
             return Outcome("timeout", detail="out of time by the clock, twice")
-        return Outcome("killed", detail=str(crash)[:_LONGEST_DETAIL])
+        return Outcome("killed", detail=str(crash)[:LONGEST_DETAIL])
 
     def _session(self, program: Program) -> MontySession:
         return self._pool.checkout(
@@ -186,24 +165,24 @@ class MontySandbox(Sandbox):
 
     def _play(self, program: Program, turn: Turn) -> Outcome:
         printed = CollectString(plain.MOST_BYTES)
-        with self._session(program) as session, turn.running(_end([session])):
-            speak = _Speaker(session, printed, self._settings.wall_seconds)
+        with self._session(program) as session, turn.running(ending([session])):
+            speak = Speaker(session, printed, self._settings.wall_seconds)
             try:
                 speak.play(program)
                 values = tuple(speak.value(text) for text in program.expressions)
             except MontyCrashedError:
                 raise
-            except (MontyError, _OutOfTime) as error:
-                return _failed(error, printed.output)
+            except (MontyError, OutOfTime) as error:
+                return failed(error, printed.output)
         return Outcome("finished", printed.output, values)
 
     def _examine(self, examination: Examination, turn: Turn) -> Outcome:
         printed, seconds = CollectString(plain.MOST_BYTES), self._settings.wall_seconds
         tests = Program("".join(examination.tests), name=examination.candidate.name)
         sessions = (self._session(examination.candidate), self._session(tests))
-        with sessions[0], sessions[1], turn.running(_end(sessions)):
-            speak = _Speaker(sessions[0], printed, seconds)
-            ask = _Speaker(sessions[1], CollectString(plain.MOST_BYTES), seconds)
+        with sessions[0], sessions[1], turn.running(ending(sessions)):
+            speak = Speaker(sessions[0], printed, seconds)
+            ask = Speaker(sessions[1], CollectString(plain.MOST_BYTES), seconds)
             outside = {"candidate": partial(speak.call, examination.function)}
             try:
                 speak.play(examination.candidate)
@@ -212,120 +191,10 @@ class MontySandbox(Sandbox):
                     ask.feed(f"{examination.function} = candidate", external_lookup=outside)
             except MontyCrashedError:
                 raise
-            except (MontyError, _OutOfTime) as error:
+            except (MontyError, OutOfTime) as error:
                 speak.gone = speak.gone or error
             if isinstance(speak.gone, MontyCrashedError):
                 raise speak.gone
         if speak.gone:
-            return _failed(speak.gone, printed.output)
+            return failed(speak.gone, printed.output)
         return Outcome("finished", printed.output)
-
-
-class _Speaker:
-    """Feeds one session its snippets, of which none gives a value of the program's."""
-
-    def __init__(self, session: MontySession, printed: CollectString, seconds: float) -> None:
-        self._session = session
-        self._printed = printed
-        self._deadline = time.monotonic() + seconds
-        self.gone: MontyError | _OutOfTime | None = None
-        """Why a call could not be answered: tests that catch what it raised have not passed."""
-
-    def feed(self, source: str, name: str = "__main__", **more: Any) -> None:
-        """Run a snippet. Raises MontyError, and _OutOfTime where the run has no time left."""
-        if name != "__main__":
-            source = f"dgrpo_name = {name!r}\n{_MODULE_NAME.sub('dgrpo_name', source)}"
-        self._tell(without_value(source), **more)
-
-    def play(self, program: Program) -> None:
-        """Run a program; one that leaves by `exit()` has come to its end. Raises as `feed`."""
-        self.feed(PRELUDE)
-        try:
-            self.feed(program.source, program.name)
-        except MontyRuntimeError as error:
-            inner = error.exception()
-            if not (isinstance(inner, SystemExit) and str(inner) == ""):
-                raise
-
-    def value(self, expression: str) -> Any:
-        """An expression's value, or Failed. Raises as `feed` where nothing more can be run."""
-        try:
-            self.feed(evaluate(expression))
-            return self._told()
-        except plain.NotPlain as error:
-            return Failed("NotPlain", str(error))
-        except MontyCrashedError:
-            raise
-        except MontyError as error:
-            if _out_of(error) is not None:
-                raise
-            inner = error.exception()
-            return Failed(type(inner).__name__, str(inner)[:_LONGEST_DETAIL])
-
-    def call(self, function: str, *arguments: Any, **keywords: Any) -> Any:
-        """What the tests call; runs out here, between the two sessions."""
-        given = {"dgrpo_arguments": give(list(arguments)), "dgrpo_keywords": give(keywords)}
-        try:
-            self.feed(evaluate(f"{function}(*dgrpo_arguments, **dgrpo_keywords)"), inputs=given)
-            return self._told()
-        except plain.NotPlain as error:  # no ValueError of the candidate's, which tests may expect
-            raise RuntimeError(str(error)) from None
-        except (MontyError, _OutOfTime) as error:
-            if not isinstance(error, MontyRuntimeError) or _out_of(error) is not None:
-                self.gone = error
-                raise
-            inner = error.exception()
-            if isinstance(inner, StopIteration | StopAsyncIteration):  # a loop over calls would end
-                raise RuntimeError(str(inner)[:_LONGEST_DETAIL]) from None
-            raise inner from None
-
-    def _told(self) -> Any:
-        """What the last evaluated expression gave. Raises NotPlain, and as `feed`."""
-        try:
-            return read(self._tell(TELL))
-        except MontyRuntimeError as error:
-            if _out_of(error) is not None:
-                raise
-            raise plain.NotPlain(str(error.exception())[:_LONGEST_DETAIL]) from error
-
-    def _tell(self, source: str, **more: Any) -> Any:
-        if time.monotonic() > self._deadline:
-            raise _OutOfTime
-        return self._session.feed_run(source, print_callback=self._printed, **more)
-
-
-def _end(sessions: Sequence[MontySession]) -> Callable[[], None]:
-    """What kills the sessions' processes, of which only idle sessions tell the number."""
-    pids = [session.worker_pid for session in sessions]
-
-    def end() -> None:
-        for pid in pids:
-            if pid is not None:
-                with contextlib.suppress(OSError):
-                    os.kill(pid, _KILL)
-
-    return end
-
-
-def _failed(error: MontyError | _OutOfTime, printed: str) -> Outcome:
-    if isinstance(error, _OutOfTime):
-        return Outcome("timeout", printed, detail="out of time by the clock")
-    inner = error.exception()
-    detail = f"{type(inner).__name__}: {inner}"[:_LONGEST_DETAIL]
-    if len(printed.encode()) >= plain.MOST_BYTES - 8192 and isinstance(inner, MemoryError):
-        return Outcome("output", printed, detail=detail)
-    match _out_of(error):
-        case "memory":
-            return Outcome("memory", printed, detail=detail)
-        case "time":
-            return Outcome("timeout", printed, detail=detail)
-    return Outcome("raised", printed, detail=detail)
-
-
-def _out_of(error: MontyError) -> str | None:
-    match error.exception():
-        case MemoryError():
-            return "memory"
-        case TimeoutError():
-            return "time"
-    return None
