@@ -41,7 +41,9 @@ async def play_round(node: Node, round_index: int) -> RoundRecord:
         accepted = [all(v[i].accepted for v in verdicts.values()) for i in range(len(received))]
 
     with clock("reward"):  # against the node's own ground truth, looked up by prompt key
-        rewards = node.task.rewards([(one.prompt, one.text) for one in received])
+        rewards = node.task.rewards_by_sender(
+            [(one.prompt, one.text) for one in received], [one.sender for one in received]
+        )
         in_group, learned = accepted, rewards
         if node.on_reject == "zero-reward":  # the paper's: rejected, but still in its group
             in_group = [True] * len(received)

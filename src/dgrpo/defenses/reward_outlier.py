@@ -35,7 +35,9 @@ class RewardOutlier(StatelessDefense):
     async def check(self, received: Sequence[Received], node: Receiver) -> list[Verdict]:
         """Score: distance from the mean in standard deviations, 0 where all are equal."""
         vertical = node.topology == "vertical"
-        rewards = node.task.rewards([(one.prompt, one.text) for one in received])
+        rewards = node.task.rewards_by_sender(
+            [(one.prompt, one.text) for one in received], [one.sender for one in received]
+        )
         scores = [0.0] * len(received)
         if self.unit == "completion":
             groups = _by((one.prompt.key, one.sender if vertical else "") for one in received)
