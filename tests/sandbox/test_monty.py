@@ -72,7 +72,7 @@ def test_no_value_of_a_program_is_built_here_unless_it_is_a_short_text(
     source, expressions = HOSTILE[name]
     [outcome] = monty.run([Program(source, expressions=expressions)])
     assert all(one is None or (type(one) is str and len(one) <= 2**17) for one in brought)
-    assert brought
+    assert brought or outcome.status == "raised"
     assert all(one == 1 or isinstance(one, Failed) for one in outcome.values)
 
 

@@ -168,7 +168,7 @@ class MontySandbox(Sandbox):
         with self._session(program) as session, turn.running(ending([session])):
             speak = Speaker(session, printed, self._settings.wall_seconds)
             try:
-                speak.play(program)
+                speak.play(program, values=bool(program.expressions))
                 values = tuple(speak.value(text) for text in program.expressions)
             except MontyCrashedError:
                 raise
@@ -185,7 +185,7 @@ class MontySandbox(Sandbox):
             ask = Speaker(sessions[1], CollectString(plain.MOST_BYTES), seconds)
             outside = {"candidate": partial(speak.call, examination.function)}
             try:
-                speak.play(examination.candidate)
+                speak.play(examination.candidate, values=True)
                 for source in examination.tests:
                     ask.feed(source, tests.name, external_lookup=outside)
                     ask.feed(f"{examination.function} = candidate", external_lookup=outside)

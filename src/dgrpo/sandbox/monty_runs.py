@@ -19,7 +19,7 @@ from pydantic_monty import (
 )
 
 from dgrpo.sandbox.inside import plain
-from dgrpo.sandbox.monty_values import PRELUDE, TELL, evaluate, give, read, without_value
+from dgrpo.sandbox.monty_values import TELL, evaluate, give, prelude, read, without_value
 from dgrpo.sandbox.programs import Failed, Outcome, Program
 
 LONGEST_DETAIL = 500
@@ -48,9 +48,13 @@ class Speaker:
             source = f"dgrpo_name = {name!r}\n{_MODULE_NAME.sub('dgrpo_name', source)}"
         self._tell(without_value(source), **more)
 
-    def play(self, program: Program) -> None:
-        """Run a program; one that leaves by `exit()` has come to its end. Raises as `feed`."""
-        self.feed(PRELUDE)
+    def play(self, program: Program, *, values: bool) -> None:
+        """Run a program; one that leaves by `exit()` has come to its end. Raises as `feed`.
+
+        values: whether it is asked for any afterwards.
+        """
+        if before := prelude(program.source, values=values):
+            self.feed(before)
         try:
             self.feed(program.source, program.name)
         except MontyRuntimeError as error:

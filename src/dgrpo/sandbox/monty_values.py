@@ -14,7 +14,7 @@ from dgrpo.sandbox.inside import frames, plain
 
 _LONGEST_TEXT = 2 * plain.MOST_BYTES
 
-PRELUDE = f"""
+ENCODER = f"""
 import json, math
 
 def dgrpo_encoder(
@@ -61,16 +61,27 @@ def dgrpo_encoder(
 
     return lambda value: dumps({{"value": encode(value, 0, [0])}})
 
+dgrpo_encode = dgrpo_encoder()
+None
+"""
+"""Run before a program of which values are wanted, whatever names of builtins that one takes."""
+
+_LEAVING = """
 def exit(code=None):
     if code is None or code == 0:
         raise SystemExit
     raise SystemExit(repr(code))
 
 quit = exit
-dgrpo_encode = dgrpo_encoder()
 None
 """
-"""Run before the program: it finds the builtins as they are, whatever names the program takes."""
+
+
+def prelude(source: str, *, values: bool) -> str:
+    """What to run before a program; nothing for most of those of which no value is wanted."""
+    leaves = "exit" in source or "quit" in source
+    return (ENCODER if values else "") + (_LEAVING if leaves else "")
+
 
 TELL = f"f'{{dgrpo_encode(dgrpo_value)}}'[:{_LONGEST_TEXT}]"
 """Gives the encoded text of what stands in `dgrpo_value`."""
