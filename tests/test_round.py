@@ -12,6 +12,7 @@ from dgrpo.node import Node
 from dgrpo.records import Prompt, Received, Verdict
 from dgrpo.round import advantages_by_group, one_each
 from dgrpo.swarm import Swarm
+from dgrpo.tasks.base import LoadedTask
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic
 
 TASK = GsmSymbolic(train=8, held_out=4).load()
@@ -94,3 +95,33 @@ def test_a_defense_without_one_verdict_per_completion_is_named(given: int) -> No
         one_each("mine", verdicts, MIXED)
     assert "one each, in order" in caught.value.remedy
     assert one_each("mine", verdicts[:1], MIXED[:1]) == verdicts[:1]
+
+
+def test_rewards_are_asked_for_with_the_sender_of_each_completion(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Tasks that execute programs bound each sender's time."""
+    experiment = experiment_from(
+        {
+            "name": "tiny",
+            "topology": "horizontal",
+            "nodes": 2,
+            "prompts_per_round": 2,
+            "group_size": 4,
+            "task": {"name": "gsm-symbolic", "train": 8, "held_out": 4},
+            "sampling": {"max_tokens": 4},
+            "evaluation": {"samples": 2, "final_samples": 2},
+            "defense": {"name": "reward-outlier"},
+        }
+    )
+    asked: list[list[str]] = []
+
+    def by_sender(self: LoadedTask, pairs: list[Any], senders: list[str]) -> list[float]:
+        asked.append(list(senders))
+        return self.rewards(pairs)
+
+    monkeypatch.setattr(LoadedTask, "rewards_by_sender", by_sender)
+    records = Swarm(experiment, seed=0, task=TASK).play(0)
+    sent = [[one.received.sender for one in record.judged] for record in records]
+    assert len(set(sent[0])) == 2
+    assert sorted(asked) == sorted(sent * 2)  # by the defense, and for the advantages

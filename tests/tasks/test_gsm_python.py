@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -160,6 +161,18 @@ def test_a_sender_whose_programs_sleep_uses_up_its_own_time_only(
     mine = [(prompt, write_code("print(54)  # mine"))]
     assert task.rewards_by_sender(mine, ["slow\x1b[2J"]) == [1.0]  # in the next round
     assert task.rewards([(prompt, write_code("print(54)  # own"))]) == [1.0]
+
+
+def test_a_task_with_rewards_of_its_own_is_asked_for_them_by_sender_too(
+    task: ProgramTask,
+) -> None:
+    class Half(ProgramTask):
+        def rewards(self, pairs: Sequence[tuple[Prompt, str]]) -> list[float]:
+            return [one / 2 for one in super().rewards(pairs)]
+
+    half = Half("half", task.train, task.held_out, sandbox=task.sandbox)
+    pairs = [(with_answer("54"), write_code("print(54)")), (with_answer("54"), "print(54)")]
+    assert half.rewards_by_sender(pairs, ["a", "b"]) == [0.5, 0.0]
 
 
 def test_the_bound_on_a_senders_time_leaves_digests_as_they_were() -> None:

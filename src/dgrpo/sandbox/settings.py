@@ -73,7 +73,7 @@ class SandboxSettings(BaseModel):
         """Without the knob that came later where it is the default: digests stay as they were."""
         settings: dict[str, Any] = write(self)
         if self.sender_seconds == type(self).model_fields["sender_seconds"].default:
-            del settings["sender_seconds"]
+            settings.pop("sender_seconds", None)
         return settings
 
     @property

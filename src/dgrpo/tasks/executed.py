@@ -26,7 +26,7 @@ from dgrpo.errors import DgrpoError
 from dgrpo.records import Prompt
 from dgrpo.sandbox import Library, Outcome, Program, SandboxSettings, shared_sandbox
 from dgrpo.sandbox.jobs import UNRUN
-from dgrpo.tasks.accounts import Accounts, Payers
+from dgrpo.tasks.accounts import Accounts
 from dgrpo.tasks.base import LoadedTask
 from dgrpo.tasks.programs import find_program
 from dgrpo.tasks.reward import parse_number, parse_printed, split_code, write_code
@@ -82,6 +82,18 @@ class SandboxedTask(LoadedTask, ABC):
         """The program `thinking` in the asked form; its answer is what it computes."""
         return write_code(thinking)
 
+    def rewards_by_sender(
+        self, pairs: Sequence[tuple[Prompt, str]], senders: Sequence[str]
+    ) -> list[float]:
+        """`rewards`, each sender's programs on its own time (`sandbox.sender_seconds`)."""
+        sent = [
+            (sender, prompt.key, program)
+            for sender, (prompt, text) in zip(senders, pairs, strict=True)
+            if (program := split_code(text)) is not None
+        ]
+        with self._accounts.opened(sent, self.sandbox.sender_seconds):
+            return self.rewards(pairs)
+
     @abstractmethod
     def completes(self, pairs: Sequence[tuple[Prompt, str]]) -> list[bool]:
         """Whether each completion's program, in whatever form, runs to its end without a fault.
@@ -98,26 +110,25 @@ class ProgramTask(SandboxedTask):
         default_factory=OrderedDict, init=False, repr=False, compare=False
     )
 
-    def outcomes(self, programs: Sequence[str], payers: Payers | None = None) -> list[Outcome]:
+    def outcomes(self, programs: Sequence[str]) -> list[Outcome]:
         """What became of each program, in order; those not seen before are executed together.
 
-        Of what was printed only the last line is kept. payers: on whose time; a program whose
-        senders have none left has the status `unrun`.
+        Of what was printed only the last line is kept. Programs whose senders have no time left
+        are `unrun`.
 
         Raises DgrpoError when the sandbox itself fails: that is never held against a program.
         """
-        left_out = self._accounts.unrun if payers is not None else set()
-        asked = [p for p in dict.fromkeys(programs) if p not in self._kept and p not in left_out]
+        missing = [
+            program
+            for program in dict.fromkeys(programs)
+            if program not in self._kept and not self._accounts.was_left_out(program)
+        ]
         fresh: dict[str, Outcome] = {}
-        if asked:
-            ran = shared_sandbox(self.sandbox).run(
-                [Program(source, libraries=self.libraries) for source in asked],
-                None if payers is None else [payers[source] for source in asked],
-            )
-            fresh = {p: _kept_part(one) for p, one in zip(asked, ran, strict=True)}
-            unrun = [p for p, one in fresh.items() if one.status == "unrun"]
-            if unrun:
-                self._accounts.leave_unrun(unrun, self.sandbox.sender_seconds)
+        if missing:
+            asked = [Program(source, libraries=self.libraries) for source in missing]
+            ran = shared_sandbox(self.sandbox).run(asked, self._accounts.payers(missing))
+            fresh = {p: _kept_part(one) for p, one in zip(missing, ran, strict=True)}
+        self._accounts.leave_unrun([p for p, one in fresh.items() if one.status == "unrun"])
         answers = [fresh.get(p) or self._kept.get(p) or UNRUN for p in programs]
         self._kept.update({p: one for p, one in fresh.items() if one.status != "unrun"})
         while len(self._kept) > KEPT_OUTCOMES:
@@ -136,24 +147,7 @@ class ProgramTask(SandboxedTask):
 
     def rewards(self, pairs: Sequence[tuple[Prompt, str]]) -> list[float]:
         """`reward` of many completions, their programs executed together."""
-        return self._rewards(pairs, [split_code(text) for _, text in pairs])
-
-    def rewards_by_sender(
-        self, pairs: Sequence[tuple[Prompt, str]], senders: Sequence[str]
-    ) -> list[float]:
-        """`rewards`, each sender's programs on its own time (`sandbox.sender_seconds`)."""
-        programs = [split_code(text) for _, text in pairs]
-        sent = [(s, p) for s, p in zip(senders, programs, strict=True) if p is not None]
-        payers = self._accounts.open(sent, self.sandbox.sender_seconds)
-        return self._rewards(pairs, programs, payers)
-
-    def _rewards(
-        self,
-        pairs: Sequence[tuple[Prompt, str]],
-        programs: Sequence[str | None],
-        payers: Payers | None = None,
-    ) -> list[float]:
-        printed = self._printed(programs, payers)
+        printed = self._printed([split_code(text) for _, text in pairs])
         return [float(_is_right(p, line)) for (p, _), line in zip(pairs, printed, strict=True)]
 
     def answer_anywhere(self, prompt: Prompt, text: str) -> bool:
@@ -188,11 +182,9 @@ class ProgramTask(SandboxedTask):
         wrong = (parse_number(prompt.answer) or 0) + more
         return write_code(f"{program}\nprint({wrong})")
 
-    def _printed(
-        self, programs: Sequence[str | None], payers: Payers | None = None
-    ) -> list[str | None]:
+    def _printed(self, programs: Sequence[str | None]) -> list[str | None]:
         """Last printed line of each; None where nothing was printed or it did not finish."""
-        outcomes = iter(self.outcomes([p for p in programs if p is not None], payers))
+        outcomes = iter(self.outcomes([p for p in programs if p is not None]))
         return [None if p is None else _last_line(next(outcomes)) for p in programs]
 
 

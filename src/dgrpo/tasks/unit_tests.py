@@ -27,8 +27,7 @@ from pydantic import Field
 
 from dgrpo.errors import DgrpoError
 from dgrpo.records import Prompt
-from dgrpo.sandbox import Allowance, Examination, Program, SandboxSettings, shared_sandbox
-from dgrpo.tasks.accounts import Payers
+from dgrpo.sandbox import Examination, Program, SandboxSettings, shared_sandbox
 from dgrpo.tasks.assertions import Assertion, plain_assertions
 from dgrpo.tasks.base import Task
 from dgrpo.tasks.executed import SandboxedTask
@@ -146,19 +145,6 @@ class UnitTestTask(SandboxedTask):
         """
         return [float(passed) for passed in self._pass([(p, split_code(t)) for p, t in pairs])]
 
-    def rewards_by_sender(
-        self, pairs: Sequence[tuple[Prompt, str]], senders: Sequence[str]
-    ) -> list[float]:
-        """`rewards`, each sender's programs on its own time (`sandbox.sender_seconds`)."""
-        written = [(prompt, split_code(text)) for prompt, text in pairs]
-        sent = [
-            (sender, (prompt.key, code))
-            for sender, (prompt, code) in zip(senders, written, strict=True)
-            if code is not None
-        ]
-        payers = self._accounts.open(sent, self.sandbox.sender_seconds)
-        return [float(passed) for passed in self._pass(written, payers)]
-
     def answer_anywhere(self, prompt: Prompt, text: str) -> bool:
         """Whether there is a program in it, whatever the format, that passes every test."""
         return self.answers_anywhere([(prompt, text)])[0]
@@ -182,17 +168,16 @@ class UnitTestTask(SandboxedTask):
         function = self.problems[prompt.key].function
         return write_code(f"{program}\n\n\n{function} = lambda *values: None")
 
-    def _pass(
-        self, pairs: Sequence[tuple[Prompt, str | None]], payers: Payers | None = None
-    ) -> list[bool]:
+    def _pass(self, pairs: Sequence[tuple[Prompt, str | None]]) -> list[bool]:
         """Whether each program passes the tests of its prompt; None passes none."""
         asked = [(prompt.key, code) for prompt, code in pairs if code is not None]
-        left_out = self._accounts.unrun if payers is not None else set()
-        missing = [p for p in dict.fromkeys(asked) if p not in self._kept and p not in left_out]
-        fresh = dict(zip(missing, self._judge(missing, payers), strict=True))
-        unrun = [pair for pair, outcome in fresh.items() if outcome is None]
-        if unrun:
-            self._accounts.leave_unrun(unrun, self.sandbox.sender_seconds)
+        missing = [
+            pair
+            for pair in dict.fromkeys(asked)
+            if pair not in self._kept and not self._accounts.was_left_out(pair)
+        ]
+        fresh = dict(zip(missing, self._judge(missing), strict=True))
+        self._accounts.leave_unrun([pair for pair, passed in fresh.items() if passed is None])
         self._kept.update({pair: passed for pair, passed in fresh.items() if passed is not None})
         answers = [
             code is not None and self._kept.get((prompt.key, code), False) for prompt, code in pairs
@@ -201,20 +186,18 @@ class UnitTestTask(SandboxedTask):
             self._kept.popitem(last=False)
         return answers
 
-    def _judge(self, asked: Sequence[tuple[str, str]], payers: Payers | None) -> list[bool | None]:
+    def _judge(self, asked: Sequence[tuple[str, str]]) -> list[bool | None]:
         """Whether each program passes its tests; None for those that were not run."""
         if not asked:
             return []
         called = [self.problems[key].assertions is not None for key, _ in asked]
         by_values = [pair for pair, plain in zip(asked, called, strict=True) if plain]
         by_tests = [pair for pair, plain in zip(asked, called, strict=True) if not plain]
-        values = iter(self._by_values(by_values, payers))
-        tests = iter(self._by_tests(by_tests, payers))
+        values = iter(self._by_values(by_values))
+        tests = iter(self._by_tests(by_tests))
         return [next(values if plain else tests) for plain in called]
 
-    def _by_values(
-        self, asked: Sequence[tuple[str, str]], payers: Payers | None
-    ) -> list[bool | None]:
+    def _by_values(self, asked: Sequence[tuple[str, str]]) -> list[bool | None]:
         """Calls go in, values come out, and are judged here."""
         if not asked:
             return []
@@ -223,7 +206,7 @@ class UnitTestTask(SandboxedTask):
             replace(self._program(key, code), expressions=tuple(one.call for one in wanted))
             for (key, code), wanted in zip(asked, assertions, strict=True)
         ]
-        outcomes = shared_sandbox(self.sandbox).run(programs, _paying(asked, payers))
+        outcomes = shared_sandbox(self.sandbox).run(programs, self._accounts.payers(asked))
         return [
             None
             if outcome.status == "unrun"
@@ -232,9 +215,7 @@ class UnitTestTask(SandboxedTask):
             for outcome, wanted in zip(outcomes, assertions, strict=True)
         ]
 
-    def _by_tests(
-        self, asked: Sequence[tuple[str, str]], payers: Payers | None
-    ) -> list[bool | None]:
+    def _by_tests(self, asked: Sequence[tuple[str, str]]) -> list[bool | None]:
         """The tests run in a jail of their own, and call into the candidate's."""
         if not asked:
             return []
@@ -246,7 +227,7 @@ class UnitTestTask(SandboxedTask):
             )
             for key, code in asked
         ]
-        outcomes = shared_sandbox(self.sandbox).examine(examinations, _paying(asked, payers))
+        outcomes = shared_sandbox(self.sandbox).examine(examinations, self._accounts.payers(asked))
         return [
             None if outcome.status == "unrun" else outcome.status == "finished"
             for outcome in outcomes
@@ -254,12 +235,6 @@ class UnitTestTask(SandboxedTask):
 
     def _program(self, key: str, code: str) -> Program:
         return Program(self.problems[key].program(code), self.libraries, name=TESTED)
-
-
-def _paying(
-    asked: Sequence[tuple[str, str]], payers: Payers | None
-) -> list[list[Allowance]] | None:
-    return None if payers is None else [payers[pair] for pair in asked]
 
 
 def _find_code(text: str) -> str | None:
