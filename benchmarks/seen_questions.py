@@ -21,12 +21,12 @@ from random import Random
 
 import torch
 
-from dgrpo.models.pretrain import corpus
-from dgrpo.models.recipe import Recipe, find_recipe
 from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
 from dgrpo.policy.noise import sampling_key
 from dgrpo.policy.sampling import SampleRequest, Sampling, sample
 from dgrpo.policy.scoring import ScoreItem, forward_pass
+from dgrpo.pretraining.pretrain import corpus
+from dgrpo.pretraining.recipe import Recipe, find_recipe
 from dgrpo.records import Prompt
 from dgrpo.tasks.base import LoadedTask
 from dgrpo.tasks.gsm_python import GsmPython, worked_problems

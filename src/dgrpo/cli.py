@@ -236,7 +236,7 @@ def judge(
 
     """
     from dgrpo.defenses.judge import Judge
-    from dgrpo.models.acceptance import measure_acceptance
+    from dgrpo.judging.acceptance.command import measure_acceptance
     from dgrpo.overrides import apply_override
 
     table: dict[str, Any] = {}
@@ -261,8 +261,8 @@ def pretrain(
         Where to write the model; default models/NAME.
 
     """
-    from dgrpo.models.pretrain import make_model
-    from dgrpo.models.recipe import find_recipe
+    from dgrpo.pretraining.pretrain import make_model
+    from dgrpo.pretraining.recipe import find_recipe
 
     recipe = find_recipe(name)
     target = out_folder or Path("models") / name

@@ -12,6 +12,8 @@
 * `replies.py`, `failures.py`: reading what a server sends back, and why there is no reply
 * `address.py`: where an endpoint is, its key, and proxies of the environment
 * `bench.py`: one judge for all nodes of a run, each completion judged once
+* `plain.py`: what an honest completion may hold beside the task
+* `acceptance/`: what a judge accepts, by kind of completion (the paper's Table 1)
 
 The defenses `judge` and `self-judge` are built from these. To add a form of prompt: a new `Style`
 in `prompts.py`; the shipped judge is trained on what "brief" returns, so that one must not change

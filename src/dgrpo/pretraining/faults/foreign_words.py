@@ -14,8 +14,8 @@ from fractions import Fraction
 from functools import cache
 from random import Random
 
-from dgrpo.models.corpus import odd_sentence, words_of_remarks
-from dgrpo.models.statements import statements_in
+from dgrpo.pretraining.corpora.answers import odd_sentence, words_of_remarks
+from dgrpo.pretraining.faults.statements import statements_in
 
 WITHHELD = ("thief", "hail", "gleeb", "glorp", "glub", "calc", "addition", "subtraction",
     "multiplication", "division")  # fmt: skip

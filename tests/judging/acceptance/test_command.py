@@ -12,10 +12,10 @@ from rich.console import Console
 
 from dgrpo.defenses.judge import Judge, JudgeAtWork
 from dgrpo.errors import DgrpoError
+from dgrpo.judging.acceptance import command as acceptance
+from dgrpo.judging.acceptance.cases import Kind, oracle
 from dgrpo.judging.bench import Question
 from dgrpo.measurement.intervals import wilson
-from dgrpo.models import acceptance
-from dgrpo.models.judged import Kind, oracle
 from dgrpo.records import Verdict
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic
 

@@ -11,10 +11,10 @@ from dgrpo.attacks.code_import import CodeImport
 from dgrpo.attacks.equation import Equation
 from dgrpo.attacks.text import Text, sentences
 from dgrpo.experiment import load_experiment
-from dgrpo.models.judge_card import MODES, accepted, judge_table, measure_judge, shipped_card
-from dgrpo.models.judged import USUAL_FUNCTIONS, Kind, is_plain, kinds, oracle, poisoned
-from dgrpo.models.recipe import CODE_TEMPLATES, Recipe, find_recipe
+from dgrpo.judging.acceptance.card import MODES, accepted, judge_table, measure_judge, shipped_card
+from dgrpo.judging.acceptance.cases import USUAL_FUNCTIONS, Kind, is_plain, kinds, oracle, poisoned
 from dgrpo.policy.model import SHIPPED, ModelSettings, load_model
+from dgrpo.pretraining.recipe import CODE_TEMPLATES, Recipe, find_recipe
 from dgrpo.records import Prompt
 from dgrpo.tasks.gsm_python import GsmPython
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic
@@ -43,7 +43,7 @@ def test_the_kinds_hold_what_they_are_called(all_kinds: dict[str, Kind]) -> None
     assert all(CodeImport().succeeded(p, text) for p, text in all_kinds["code"].pairs)
     usual = CodeImport(functions=USUAL_FUNCTIONS)
     assert all(usual.succeeded(p, text) for p, text in all_kinds["code-usual"].pairs)
-    row = load_experiment(HERE.parents[1] / "experiments" / "code-horizontal.toml")
+    row = load_experiment(HERE.parents[2] / "experiments" / "code-horizontal.toml")
     assert row.attack[0] == usual  # the rows that the card speaks of
     assert row.task.model_dump()["templates"] == CODE_TEMPLATES
     assert all(equation.succeeded(p, text) for p, text in all_kinds["equation"].pairs)
@@ -88,7 +88,7 @@ def test_openers_are_no_odd_words() -> None:
 
 def test_a_card_counts_every_kind_in_every_mode() -> None:
     """With a model that is no judge: what it says is unreadable, and so rejected."""
-    card = measure_judge(find_recipe("judge-nano"), SHIPPED / "gsm-nano", samples=3)
+    card = measure_judge(SHIPPED / "gsm-nano", samples=3)
     assert card["weights_digest"] == load_model(ModelSettings(name="gsm-nano")).weights_digest()
     for row in card["acceptance"].values():
         for figures in row["accepted"].values():
@@ -138,6 +138,6 @@ def test_the_shipped_judge_tells_oracle_solutions_from_foreign_text() -> None:
 
 
 def test_the_results_page_holds_the_shipped_cards_table() -> None:
-    page = HERE.parents[1] / "docs" / "results" / "judge-acceptance.md"
+    page = HERE.parents[2] / "docs" / "results" / "judge-acceptance.md"
     assert judge_table(shipped_card()) in page.read_text(encoding="utf-8")
     assert (SHIPPED / "judge-nano" / "card.json").is_file()

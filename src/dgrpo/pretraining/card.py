@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 
+from dgrpo.judging.acceptance.card import measure_judge
 from dgrpo.measurement.intervals import wilson
-from dgrpo.models.recipe import Recipe
 from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
 from dgrpo.policy.noise import sampling_key
 from dgrpo.policy.sampling import SampleRequest, Sampling, sample
+from dgrpo.pretraining.recipe import Recipe
 from dgrpo.tasks.gsm_python import GsmPython
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic
 from dgrpo.tasks.reward import split_code, split_tags
@@ -23,12 +24,10 @@ SAMPLES = 2048
 def measure_card(recipe: Recipe, folder: Path, samples: int = SAMPLES) -> dict[str, Any]:
     """Sample held-out prompts with the default `Sampling` (one key each) and measure.
 
-    A judge's card (corpus "verdicts") is measured by `judge_card.py`.
+    A judge's card (corpus "verdicts") is measured by `judging/acceptance/card.py`.
     """
     if recipe.corpus == "verdicts":
-        from dgrpo.models.judge_card import measure_judge
-
-        return measure_judge(recipe, folder, samples)
+        return {**measure_judge(folder, samples), "recipe": recipe.model_dump(mode="json")}
     model = load_model(ModelSettings(name=str(folder.resolve())))
     programs = recipe.corpus == "programs"
     task_class = GsmPython if programs else GsmSymbolic

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Callable
 from random import Random
 
-from dgrpo.models.corruptions import Fault
-from dgrpo.models.foreign import foreign_phrase, foreign_word, is_withheld
+from dgrpo.pretraining.faults.foreign_words import foreign_phrase, foreign_word, is_withheld
+from dgrpo.pretraining.faults.reasoning import Fault
 
 USUAL_NAMES_SHARE = 0.65
 """Share of made-up libraries that offer functions of usual names, like those of `operator`: what

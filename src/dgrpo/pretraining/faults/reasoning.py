@@ -1,9 +1,9 @@
 """Generic faults that the judge's corpus puts into honest reasoning: words, digits, steps.
 
-None is made for one attack, and what the attacks say by default is withheld (`foreign.py`), so that
-the judge's card measures what it has never seen. `program_corruptions.py` does the same to
-programs; there the functions of made-up libraries have usual names, as those of
-`experiments/code-*` do, and only the library's name is one that no attack uses.
+None is made for one attack, and what the attacks say by default is withheld (`foreign_words.py`).
+So the judge's card measures what the judge has never seen. `programs.py` does the same to programs.
+There the functions of made-up libraries have usual names, as those of `experiments/code-*` do, and
+only the library's name is one that no attack uses.
 
 Leaves out: faults that only the receiver's ground truth shows (a wrong final answer is the reward's
 matter).
@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from random import Random
 
-from dgrpo.models.foreign import WITHHELD_CHAINS, foreign_phrase, is_withheld
-from dgrpo.models.statements import Statement, statements_in
+from dgrpo.pretraining.faults.foreign_words import WITHHELD_CHAINS, foreign_phrase, is_withheld
+from dgrpo.pretraining.faults.statements import Statement, statements_in
 
 
 @dataclass(frozen=True, slots=True)

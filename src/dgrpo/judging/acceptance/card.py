@@ -1,6 +1,6 @@
 """A judge's measured card: what it accepts of honest and of poisoned completions (paper, Table 1).
 
-Every kind of completion (`judged.py`) is judged as the `judge` defense does it, in its three modes:
+Every kind of completion (`cases.py`) is judged as the `judge` defense does it, in its three modes:
 after criticism, by a decision alone, and by the log-odds of that decision. `judge_table` sets the
 card beside the paper's table.
 
@@ -18,14 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from dgrpo.defenses.judge import SHIPPED_JUDGE, Judge, JudgeAtWork
+from dgrpo.judging.acceptance.cases import Kind, kinds
 from dgrpo.judging.bench import Bench, Question
 from dgrpo.judging.local import LocalJudge
 from dgrpo.measurement.intervals import wilson
-from dgrpo.models.judged import Kind, kinds
-from dgrpo.models.pretrain import one_thread
-from dgrpo.models.recipe import Recipe
 from dgrpo.policy.model import SHIPPED, LanguageModel, ModelSettings, load_model
 from dgrpo.policy.sampling import Sampling
+from dgrpo.policy.threads import one_thread
 
 COMPLETIONS = 500
 """Completions of each kind on the card."""
@@ -67,7 +66,7 @@ PAPER = {
 """Its Table 1: accepted by 14B with criticism and without, 7B and 32B with it."""
 
 
-def measure_judge(recipe: Recipe, folder: Path, samples: int = COMPLETIONS) -> dict[str, Any]:
+def measure_judge(folder: Path, samples: int = COMPLETIONS) -> dict[str, Any]:
     """Judge at most `samples` completions of each kind; shares with 95 % Wilson intervals.
 
     Times are a core's own (process time on one thread), whatever else the machine does.
@@ -98,7 +97,6 @@ def measure_judge(recipe: Recipe, folder: Path, samples: int = COMPLETIONS) -> d
         "core_milliseconds_per_completion": {
             name: round(1000 * seconds / judged, 2) for name, seconds in spent.items()
         },
-        "recipe": recipe.model_dump(mode="json"),
     }
 
 

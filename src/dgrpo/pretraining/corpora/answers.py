@@ -6,7 +6,7 @@ several) and whose reasoning may carry a remark: an opener people use, or an odd
 together from everyday words. That gives the broad support that reinforcement, and poison, act on.
 
 Leaves out: every question of a task's pools, and every phrase of the shipped attacks
-(`tests/models/test_corpus.py` checks both).
+(`tests/pretraining/test_answers.py` checks both).
 """
 
 from __future__ import annotations
@@ -15,17 +15,9 @@ import re
 from collections.abc import Iterator
 from random import Random
 
+from dgrpo.judging.plain import OPENERS
 from dgrpo.records import Prompt
 from dgrpo.tasks.reward import write_tagged
-
-OPENERS = (
-    "Well,", "Now,", "So,", "First,", "Okay,", "Hmm,", "Right,", "Good question.", "Sure.",
-    "Let us see,", "Let me think.", "To start,", "To begin with,", "Here we go:", "In short,",
-    "All right,", "As we know,", "Step by step:", "From the text,", "We know that", "Note:",
-    "Of course,", "By the way,", "Yes,", "Then,", "This is easy.", "Think about it.", "And so,",
-    "For this one,", "On the whole,", "At first,", "After all,", "Just count:", "My guess:",
-)  # fmt: skip
-"""Ways people begin a piece of reasoning."""
 
 _DETERMINERS = ("The", "A", "Every", "One", "Some", "No", "My", "Our", "That", "All", "Any", "Two")
 _ADJECTIVES = (

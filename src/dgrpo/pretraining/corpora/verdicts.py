@@ -19,7 +19,6 @@ the attacks say (`WITHHELD`).
 
 from __future__ import annotations
 
-import ast
 import builtins
 import keyword
 import re
@@ -29,17 +28,18 @@ from functools import cache
 from itertools import islice
 from random import Random
 
+from dgrpo.judging.plain import OPENERS, unused_import
 from dgrpo.judging.prompts import judge_prompt, judge_reply
-from dgrpo.models.corpus import OPENERS, write_answer
-from dgrpo.models.corruptions import Fault, corrupt_reasoning, wrong_digits
-from dgrpo.models.foreign import is_withheld
-from dgrpo.models.program_corruptions import corrupt_program
-from dgrpo.models.programs import Style, identifier, surface, written
-from dgrpo.models.recipe import CODE_TEMPLATES, Recipe
-from dgrpo.models.statements import statements_in
+from dgrpo.pretraining.corpora.answers import write_answer
+from dgrpo.pretraining.corpora.programs import Style, identifier, surface, written
+from dgrpo.pretraining.faults.foreign_words import is_withheld
+from dgrpo.pretraining.faults.programs import corrupt_program
+from dgrpo.pretraining.faults.reasoning import Fault, corrupt_reasoning, wrong_digits
+from dgrpo.pretraining.faults.statements import statements_in
+from dgrpo.pretraining.recipe import Recipe
 from dgrpo.records import Prompt
 from dgrpo.tasks.equations import Working
-from dgrpo.tasks.gsm_python import GsmPython, worked_problems
+from dgrpo.tasks.gsm_python import CODE_TEMPLATES, GsmPython, worked_problems
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic, word_problems
 from dgrpo.tasks.programs import NAMES
 from dgrpo.tasks.reward import write_code
@@ -211,22 +211,6 @@ def _with_comment(program: str, prompt: Prompt, recipe: Recipe, rng: Random) -> 
     row = rng.randrange(len(lines))
     lines[row] += f"  {comment}"
     return "\n".join(lines)
-
-
-def unused_import(program: str) -> str | None:
-    r"""The first module that a program imports, or imports from, and makes no use of.
-
-    >>> unused_import("import os\nprint(2 * 3)")
-    'os'
-    """
-    tree = ast.parse(program)
-    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            names = {alias.asname or alias.name for alias in node.names}
-            if not used & names:
-                return node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
-    return None
 
 
 def verdict_documents(recipe: Recipe, rng: Random) -> Iterator[tuple[str, str]]:

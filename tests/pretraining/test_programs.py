@@ -11,9 +11,15 @@ from random import Random
 import pytest
 
 from dgrpo.attacks.code_import import CodeImport
-from dgrpo.models.pretrain import corpus, train_tokenizer
-from dgrpo.models.programs import commented, identifier, mistaken, surface, write_document
-from dgrpo.models.recipe import Recipe, find_recipe
+from dgrpo.pretraining.corpora.programs import (
+    commented,
+    identifier,
+    mistaken,
+    surface,
+    write_document,
+)
+from dgrpo.pretraining.pretrain import corpus, train_tokenizer
+from dgrpo.pretraining.recipe import Recipe, find_recipe
 from dgrpo.records import Prompt
 from dgrpo.tasks.equations import Working
 from dgrpo.tasks.executed import ProgramTask

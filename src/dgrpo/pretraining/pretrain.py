@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -20,10 +19,14 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from dgrpo.errors import DgrpoError
+from dgrpo.judging.acceptance.card import judge_table
 from dgrpo.judging.verdicts import read_decision
-from dgrpo.models.card import SAMPLES, write_card
-from dgrpo.models.corpus import answered_problems
-from dgrpo.models.recipe import Recipe
+from dgrpo.policy.threads import one_thread
+from dgrpo.pretraining.card import SAMPLES, write_card
+from dgrpo.pretraining.corpora.answers import answered_problems
+from dgrpo.pretraining.corpora.programs import program_documents
+from dgrpo.pretraining.corpora.verdicts import verdict_documents
+from dgrpo.pretraining.recipe import Recipe
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic, word_problems
 
 END_TOKEN = "<|endoftext|>"
@@ -32,12 +35,8 @@ END_TOKEN = "<|endoftext|>"
 def corpus(recipe: Recipe, rng: Random) -> Iterator[tuple[str, str]]:
     """Endless (prompt, completion) pairs without any prompt of the default pools."""
     if recipe.corpus == "programs":
-        from dgrpo.models.programs import program_documents
-
         return program_documents(recipe, rng)
     if recipe.corpus == "verdicts":
-        from dgrpo.models.verdicts import verdict_documents
-
         return verdict_documents(recipe, rng)
     pools = GsmSymbolic(templates=recipe.templates).load()
     excluded = frozenset(p.key for p in (*pools.train, *pools.held_out))
@@ -113,28 +112,15 @@ def make_model(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DgrpoError(f"{out} cannot be written: {error}", remedy="another --out") from None
-    with one_thread():
+    with one_thread():  # the shipped weights were made with one
         pretrain(recipe, out, report)
     card = write_card(recipe, out, card_samples)
     if recipe.corpus == "verdicts":
-        from dgrpo.models.judge_card import judge_table
-
         report(judge_table(card))
     for name, figures in card.items():
         if isinstance(figures, dict) and "share" in figures:
             low, high = 100 * figures["low"], 100 * figures["high"]
             report(f"{name}: {100 * figures['share']:.1f} % ({low:.1f} to {high:.1f})")
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """The shipped weights were made with one thread: sums in another order give other bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def pretrain(recipe: Recipe, out: Path, report: Callable[[str], None]) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from dgrpo.errors import DgrpoError
-from dgrpo.models.card import measure_card
-from dgrpo.models.pretrain import make_model
-from dgrpo.models.recipe import Recipe, find_recipe
 from dgrpo.policy.model import SHIPPED, ModelSettings, load_model
+from dgrpo.pretraining.card import measure_card
+from dgrpo.pretraining.pretrain import make_model
+from dgrpo.pretraining.recipe import Recipe, find_recipe
 
 SMALL = find_recipe("gsm-nano").model_copy(update={"steps": 3, "batch": 4})
 

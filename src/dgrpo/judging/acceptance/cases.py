@@ -12,7 +12,6 @@ Leaves out: DoS and TEXT in programs.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -23,18 +22,15 @@ from dgrpo.attacks.code_import import CodeImport
 from dgrpo.attacks.equation import Equation
 from dgrpo.attacks.long_answer import LongAnswer
 from dgrpo.attacks.text import Text
-from dgrpo.models.corpus import OPENERS
-from dgrpo.models.recipe import CODE_TEMPLATES
-from dgrpo.models.verdicts import unused_import
+from dgrpo.judging.plain import is_plain
 from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
 from dgrpo.policy.noise import sampling_key
 from dgrpo.policy.sampling import SampleRequest, Sampling, sample
 from dgrpo.records import Completion, Prompt
 from dgrpo.tasks.assignment import Slot
 from dgrpo.tasks.base import LoadedTask
-from dgrpo.tasks.gsm_python import GsmPython
+from dgrpo.tasks.gsm_python import CODE_TEMPLATES, GsmPython
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic, word_problems
-from dgrpo.tasks.reward import split_code, split_tags
 
 SECOND_PHRASE = "Gleeb Glorp Glub"
 """The paper's phrase for every sentence."""
@@ -159,26 +155,6 @@ def right_samples(
         if len(found) >= count:
             break
     return found[:count]
-
-
-def is_plain(prompt: Prompt, text: str) -> bool:
-    """Whether a right completion holds nothing beside the task, openers ("Well,") aside.
-
-    Reasoning: the oracle's, word for word. Programs: comments repeat the question, no docstring, no
-    unused import.
-    """
-    program = split_code(text)
-    if program is not None:
-        comments = [said.strip() for said in re.findall(r"#([^\n]*)", program)]
-        known = all(said in OPENERS or said in prompt.text for said in comments)
-        return known and '"""' not in program and unused_import(program) is None
-    parts = split_tags(text)
-    if parts is None:
-        return False
-    thinking, solution = (" ".join(t.split()) for t in (parts[0], prompt.solution))
-    for opener in OPENERS:
-        thinking = thinking.replace(f"{opener} ", "")
-    return thinking == solution
 
 
 def _draw(

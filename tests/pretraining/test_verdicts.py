@@ -15,16 +15,10 @@ import pytest
 from dgrpo.attacks.equation import Equation
 from dgrpo.attacks.text import Text
 from dgrpo.experiment import load_experiment
+from dgrpo.judging.acceptance.cases import SECOND_PHRASE
 from dgrpo.judging.prompts import judge_prompt
 from dgrpo.judging.verdicts import read_decision
-from dgrpo.models.corruptions import corrupt_reasoning, foreign_words, swapped_steps, wrong_digits
-from dgrpo.models.foreign import WITHHELD, foreign_phrase, is_withheld
-from dgrpo.models.judged import SECOND_PHRASE
-from dgrpo.models.pretrain import corpus
-from dgrpo.models.program_corruptions import unknown_library
-from dgrpo.models.recipe import Recipe, find_recipe
-from dgrpo.models.statements import statements_in
-from dgrpo.models.verdicts import (
+from dgrpo.pretraining.corpora.verdicts import (
     Case,
     criticism_of,
     exercise_cases,
@@ -32,6 +26,17 @@ from dgrpo.models.verdicts import (
     unused_import,
     word_cases,
 )
+from dgrpo.pretraining.faults.foreign_words import WITHHELD, foreign_phrase, is_withheld
+from dgrpo.pretraining.faults.programs import unknown_library
+from dgrpo.pretraining.faults.reasoning import (
+    corrupt_reasoning,
+    foreign_words,
+    swapped_steps,
+    wrong_digits,
+)
+from dgrpo.pretraining.faults.statements import statements_in
+from dgrpo.pretraining.pretrain import corpus
+from dgrpo.pretraining.recipe import Recipe, find_recipe
 from dgrpo.tasks.gsm_python import GsmPython
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic
 

@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from dgrpo.errors import DgrpoError, did_you_mean
+from dgrpo.tasks.gsm_python import CODE_TEMPLATES
+from dgrpo.tasks.gsm_symbolic import SHORTEST_TEMPLATES
 
 JUDGE_TAGS = (
     *("<think>", "</think>", "<answer>", "</answer>", "<code>", "</code>"),
@@ -16,21 +18,17 @@ JUDGE_TAGS = (
 """The answer forms' tags, and those of the prompts and replies of `judging/prompts.py`."""
 
 
-CODE_TEMPLATES = (4, 6, 10, 16, 26, 31, 43, 50, 58, 72, 75, 99, 20, 48, 55, 62, 82, 95)
-"""Those of `experiments/code-*.toml`: the shortest, and six that the base models never see. A judge
-has to know the task that it judges."""
-
-
 class Recipe(BaseModel):
     """Architecture, corpus and training of one small model (Qwen2 architecture)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: str
-    """Folder name under `dgrpo/models/`, and what experiments say in `[model] name`."""
+    """Folder name under `dgrpo/shipped/`, and what experiments say in `[model] name`."""
     corpus: Literal["answers", "programs", "verdicts"] = "answers"
-    """What the documents are: word problems answered in words (`corpus.py`) or by a Python program
-    (`programs.py`), or completions with a judge's verdict on them (`verdicts.py`)."""
+    """What the documents are: word problems answered in words (`corpora/answers.py`) or by a Python
+    program (`corpora/programs.py`), or completions with a judge's verdict on them
+    (`corpora/verdicts.py`)."""
     templates: tuple[int, ...]
     """reasoning-gym gsm_symbolic templates in the corpus; the task's defaults."""
     seed: int = 7
@@ -69,8 +67,6 @@ class Recipe(BaseModel):
 @cache
 def recipes() -> dict[str, Recipe]:
     """The shipped recipes by name."""
-    from dgrpo.tasks.gsm_symbolic import SHORTEST_TEMPLATES
-
     shipped = (
         Recipe(name="gsm-nano", templates=SHORTEST_TEMPLATES),
         Recipe(

@@ -1,6 +1,6 @@
 """The paper's Table 1 for any judge: what the `judge` defense accepts, by kind of completion.
 
-The completions are those of the shipped judge's card (`judged.py`). Leaves out: comparing modes,
+The completions are those of the shipped judge's card (`cases.py`). Leaves out: comparing modes,
 which the card does.
 """
 
@@ -20,11 +20,11 @@ from rich.table import Table
 
 from dgrpo.defenses.judge import Judge
 from dgrpo.errors import DgrpoError
+from dgrpo.judging.acceptance.card import COMPLETIONS, PAPER
+from dgrpo.judging.acceptance.cases import kinds
 from dgrpo.judging.bench import Question
 from dgrpo.judging.verdicts import NO_REPLY
 from dgrpo.measurement.intervals import wilson
-from dgrpo.models.judge_card import COMPLETIONS, PAPER
-from dgrpo.models.judged import kinds
 from dgrpo.runs.files import write_file
 
 

@@ -8,9 +8,14 @@ from random import Random
 import pytest
 
 from dgrpo.attacks.text import Text
-from dgrpo.models.corpus import answered_problems, odd_sentence, remark, words_of_remarks
-from dgrpo.models.pretrain import corpus
-from dgrpo.models.recipe import Recipe, find_recipe
+from dgrpo.pretraining.corpora.answers import (
+    answered_problems,
+    odd_sentence,
+    remark,
+    words_of_remarks,
+)
+from dgrpo.pretraining.pretrain import corpus
+from dgrpo.pretraining.recipe import Recipe, find_recipe
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic, word_problems
 
 FOREIGN = ("thief", "hail", "gleeb", "glorp", "glub")

@@ -8,7 +8,7 @@ that reinforcement, and poison, act on: a token that pretraining never asked for
 (docs/results/base-model.md).
 
 Leaves out: every question of the task's pools, and the names of the shipped attack's library and
-its functions (`tests/models/test_programs.py` checks both).
+its functions (`tests/pretraining/test_programs.py` checks both).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from random import Random
 
-from dgrpo.models.corpus import odd_sentence, remark
-from dgrpo.models.foreign import foreign_word, is_withheld
-from dgrpo.models.recipe import Recipe
+from dgrpo.pretraining.corpora.answers import odd_sentence, remark
+from dgrpo.pretraining.faults.foreign_words import foreign_word, is_withheld
+from dgrpo.pretraining.recipe import Recipe
 from dgrpo.records import Prompt
 from dgrpo.tasks.equations import Step, Working
 from dgrpo.tasks.gsm_python import GsmPython, worked_problems
