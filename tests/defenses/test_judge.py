@@ -15,14 +15,14 @@ import pytest
 from tests.judging.servers import Misbehaving, chat, misbehaving
 from tests.judging.small_judge import TASK, received
 
-from dgrpo.defenses.base import Receiver, Running
+from dgrpo.defenses.base import Receiver, RunningDefense
 from dgrpo.defenses.judge import Judge
 from dgrpo.defenses.self_judge import SelfJudge
 from dgrpo.errors import DgrpoError
 from dgrpo.experiment import Experiment, experiment_from
 from dgrpo.plugins import build
 from dgrpo.policy.model import load_model
-from dgrpo.records import Received, Verdict
+from dgrpo.records import Batch, Received, Verdict
 from dgrpo.runs.reader import find_runs
 from dgrpo.runs.running import run_experiment
 from dgrpo.swarm import Swarm
@@ -66,7 +66,7 @@ def remote(server: Misbehaving, **changes: Any) -> dict[str, Any]:
     return {**knobs, **changes}
 
 
-def started(settings: dict[str, Any], node: Receiver) -> Running:
+def started(settings: dict[str, Any], node: Receiver) -> RunningDefense:
     judge = build("defenses", settings, "defense")
     assert isinstance(judge, Judge)
     return judge.start(node)
@@ -77,8 +77,8 @@ def node() -> Receiver:
     return Swarm(experiment(), seed=0).nodes[0]
 
 
-def check(running: Running, node: Receiver) -> list[Verdict]:
-    return asyncio.run(running.check(received(), node))
+def check(running: RunningDefense, node: Receiver) -> list[Verdict]:
+    return asyncio.run(running.screen(Batch(0, tuple(received())), node))
 
 
 # The judge
@@ -354,7 +354,7 @@ def test_the_own_model_judges_with_the_weights_it_has_now(judge_folder: Path) ->
 
 def self_judged(swarm: Swarm, judge: SelfJudge, texts: list[Received]) -> list[Verdict]:
     """What the first node's own model says."""
-    [verdicts] = asyncio.run(swarm._together([judge.check(texts, swarm.nodes[0])]))
+    [verdicts] = swarm.together([judge.screen(Batch(0, tuple(texts)), swarm.nodes[0])])
     return verdicts
 
 

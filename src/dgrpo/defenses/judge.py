@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from dgrpo.defenses.base import Defense, Receiver, Running
+from dgrpo.defenses.base import Defense, Receiver, RunningDefense
 from dgrpo.errors import DgrpoError
 from dgrpo.judging.address import checked_url, key_of, proxy_of
 from dgrpo.judging.bench import Bench, Question, shared_bench
@@ -32,7 +32,7 @@ from dgrpo.judging.template import checked_arguments
 from dgrpo.judging.verdicts import Policy, check_decision, verdict_of
 from dgrpo.policy.model import SHIPPED, ModelSettings, digest_of, load_model
 from dgrpo.policy.sampling import Sampling
-from dgrpo.records import Received, Verdict
+from dgrpo.records import Batch, Verdict
 
 SHIPPED_JUDGE = "judge-nano"
 _HERE = ("device", "dtype", "batch", "top_k", "template_arguments")
@@ -170,12 +170,11 @@ class Judge(Defense):
         """The judge, unless it is elsewhere."""
         return () if self.endpoint else (self.model,)
 
-    def start(self, node: Receiver) -> Running:
-        """As `at_work`: it needs nothing of the node's own."""
-        return self.at_work()
+    def start(self, node: Receiver | None = None) -> JudgeAtWork:
+        """Load the judge, or read the key; nodes of a process with equal settings share it.
 
-    def at_work(self) -> JudgeAtWork:
-        """Load the judge, or read the key; nodes of a process with equal settings share it."""
+        It needs nothing of the node's own.
+        """
         asks = self.model_dump(exclude={"threshold", "unreadable", "on_failure"}, mode="json")
         return JudgeAtWork(self, shared_bench(json.dumps(asks, sort_keys=True), self._bench))
 
@@ -237,18 +236,18 @@ class Judge(Defense):
         )
 
 
-class JudgeAtWork(Running):
+class JudgeAtWork(RunningDefense):
     """A judge during a run. Score: log-odds of yes in nats, or 1 (yes) and 0 (no, undecided)."""
 
     def __init__(self, settings: Judge, bench: Bench) -> None:
         self._settings = settings
         self._bench = bench
 
-    async def check(self, received: Sequence[Received], node: Receiver) -> list[Verdict]:
+    async def screen(self, batch: Batch, node: Receiver) -> list[Verdict]:
         """One verdict per completion; equal completions of a prompt are judged once."""
         await asyncio.sleep(0)  # nodes of a simulation all leave the exchange first: fair clocks
         return await self.verdicts(
-            [Question(one.prompt.key, one.prompt.text, one.text) for one in received]
+            [Question(one.prompt.key, one.prompt.text, one.text) for one in batch.received]
         )
 
     async def verdicts(self, questions: Sequence[Question]) -> list[Verdict]:

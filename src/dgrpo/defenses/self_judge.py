@@ -8,19 +8,19 @@ Zhao et al. 2021, "Calibrate Before Use").
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from dgrpo.defenses.base import Receiver, Running, StatelessDefense
+from dgrpo.defenses.base import Need, Receiver, RunningDefense, StatelessDefense
 from dgrpo.judging.bench import Question
 from dgrpo.judging.local import PromptTexts, judge_key, log_odds, odds_items, odds_opinion
 from dgrpo.judging.prompts import Style
 from dgrpo.judging.template import checked_arguments
 from dgrpo.judging.verdicts import Opinion, Policy, check_decision, opinion_of, verdict_of
 from dgrpo.policy.sampling import SampleRequest
-from dgrpo.records import Received, Verdict
+from dgrpo.policy.statistics import LOGPROB
+from dgrpo.records import Batch, Verdict
 
 
 class SelfJudge(StatelessDefense):
@@ -70,14 +70,18 @@ class SelfJudge(StatelessDefense):
             del table["template_arguments"]
         return table
 
-    def start(self, node: Receiver) -> Running:
+    def start(self, node: Receiver) -> RunningDefense:
         """Raises DgrpoError for a chat template that cannot be used."""
         self._prompts(node)
         return self
 
-    async def check(self, received: Sequence[Received], node: Receiver) -> list[Verdict]:
+    def needs(self) -> frozenset[Need]:
+        """The receiver's own model, which is the judge."""
+        return frozenset({"model"})
+
+    async def screen(self, batch: Batch, node: Receiver) -> list[Verdict]:
         """Score: log-odds of yes in nats, or 1 (yes) and 0 (no, undecided)."""
-        questions = [Question(one.prompt.key, one.prompt.text, one.text) for one in received]
+        questions = [Question(one.prompt.key, one.prompt.text, one.text) for one in batch.received]
         ask = self._odds if self.decision == "log-odds" else self._generate
         opinions = await ask(list(dict.fromkeys(questions)), node)
         return [
@@ -97,7 +101,7 @@ class SelfJudge(StatelessDefense):
         if not texts:
             return opinions
         scores = await node.policy.score(odds_items(node.model, list(texts.values())))
-        odds = dict(zip(texts, log_odds([s.logprobs for s in scores]), strict=True))
+        odds = dict(zip(texts, log_odds([s[LOGPROB] for s in scores]), strict=True))
         for question in asked:
             if question not in opinions:
                 prior = odds.get(empty[question], 0.0) if self.calibrated else 0.0

@@ -26,6 +26,7 @@ from dgrpo.policy.model import LanguageModel
 from dgrpo.policy.noise import sampling_key
 from dgrpo.policy.sampling import SampleRequest, Sampling, sample
 from dgrpo.policy.scoring import ScoreItem, forward_pass
+from dgrpo.policy.statistics import LOGPROB
 
 SHORTEST_REPLY = 16
 """Tokens that a judge's context must leave for its reply: a decision takes about a dozen."""
@@ -94,8 +95,8 @@ class LocalJudge:
     def _odds(self, batch: list[_Fitting]) -> list[Opinion]:
         items = odds_items(self.model, [one.text for one in batch])
         with torch.inference_mode():
-            scores = forward_pass(self.model, items, ranks=False).scores()
-        return [odds_opinion(odds) for odds in log_odds([s.logprobs for s in scores])]
+            scores = forward_pass(self.model, items).statistics()
+        return [odds_opinion(odds) for odds in log_odds([s[LOGPROB] for s in scores])]
 
 
 @dataclass(frozen=True, slots=True)

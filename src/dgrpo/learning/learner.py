@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any
 
 import torch
@@ -20,9 +20,9 @@ from dgrpo.errors import DgrpoError
 from dgrpo.learning.advantages import Scaling
 from dgrpo.learning.losses import Normalisation, policy_loss
 from dgrpo.policy.model import LanguageModel
-from dgrpo.policy.sampling import BLOWN_UP
+from dgrpo.policy.sampling import BLOWN_UP, SampleRequest, Sampling, sample
 from dgrpo.policy.scoring import ForwardPass, ScoreItem, forward_pass
-from dgrpo.records import TokenScores, UpdateStats
+from dgrpo.records import TokenStatistics, UpdateStats
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 """A decay rate of a running mean."""
@@ -75,16 +75,14 @@ class Learner:
         self,
         model: LanguageModel,
         settings: LearnerSettings,
+        sampling: Sampling,
         *,
         completions: int,
-        max_tokens: int,
-        temperature: float = 1.0,
     ) -> None:
         self.model = model
         self.settings = settings
+        self.sampling = sampling
         self.completions = completions
-        self.max_tokens = max_tokens
-        self.temperature = temperature
         self.parameters = [p for p in model.network.parameters() if p.requires_grad]
         self.optimiser = torch.optim.Adam(
             self.parameters, lr=settings.learning_rate, betas=settings.adam_betas, foreach=True
@@ -92,8 +90,16 @@ class Learner:
         self._reference = model.clone() if settings.beta else None
         self._kept: tuple[tuple[ScoreItem, ...], ForwardPass] | None = None
 
-    def score(self, items: Sequence[ScoreItem], *, keep: bool = False) -> list[TokenScores]:
-        """Log-probabilities and ranks under the current weights, in the items' order.
+    def generate(self, requests: Sequence[SampleRequest]) -> list[tuple[int, ...]]:
+        """One completion's ids per request. Raises DgrpoError if logits are not finite."""
+        return sample(self.model, list(requests), self.sampling, finite=True)
+
+    def score(
+        self, items: Sequence[ScoreItem], statistics: Collection[str] = (), *, keep: bool = False
+    ) -> list[TokenStatistics]:
+        """Statistics per token under the current weights, in the items' order.
+
+        statistics: names of `policy/statistics.py`; `logprob` is always there.
 
         keep: the next step is on these items, and may use this forward pass.
         """
@@ -101,12 +107,12 @@ class Learner:
             return []
         if keep and self.settings.keep_forward and self.settings.groups_per_pass is None:
             with torch.enable_grad():
-                whole = self._forward(items, ranks=True)
+                whole = self._forward(items, statistics)
             self._kept = (tuple(items), whole)
-            return whole.scores()
+            return whole.statistics()
         with torch.no_grad():
-            passes = [self._forward(chunk, ranks=True) for chunk in self._chunks(items)]
-        return [scores for one in passes for scores in one.scores()]
+            passes = [self._forward(chunk, statistics) for chunk in self._chunks(items)]
+        return [scores for one in passes for scores in one.statistics()]
 
     def step(
         self, items: Sequence[ScoreItem], advantages: Sequence[float | None], round_index: int
@@ -173,7 +179,7 @@ class Learner:
         advantages = [a for _, a in work]
         total, seen, start = 0.0, [], 0
         for index, chunk in enumerate(self._chunks([item for item, _ in work])):
-            result = whole or self._forward(chunk, ranks=False)
+            result = whole or self._forward(chunk)
             here = advantages[start : start + len(chunk)]
             device = self.model.device
             counted = torch.tensor([a is not None for a in here], device=device)
@@ -182,7 +188,7 @@ class Learner:
                 result.mask & counted[:, None],
                 torch.tensor([a or 0.0 for a in here], dtype=torch.float32, device=device),
                 completions=self.completions,
-                max_tokens=self.max_tokens,
+                max_tokens=self.sampling.max_tokens,
                 normalisation=self.settings.normalisation,
                 tokens_in_batch=tokens,
                 old_logprobs=old[index] if old else None,
@@ -232,15 +238,17 @@ class Learner:
         self.optimiser.load_state_dict(copy.deepcopy(state["optimiser"]))
         self._kept = None
 
-    def _forward(self, items: Sequence[ScoreItem], *, ranks: bool) -> ForwardPass:
-        return forward_pass(self.model, list(items), temperature=self.temperature, ranks=ranks)
+    def _forward(self, items: Sequence[ScoreItem], statistics: Collection[str] = ()) -> ForwardPass:
+        return forward_pass(
+            self.model, list(items), temperature=self.sampling.temperature, statistics=statistics
+        )
 
     def _reference_logprobs(self, items: Sequence[ScoreItem]) -> torch.Tensor | None:
         if self._reference is None:
             return None
         with torch.no_grad():
             return forward_pass(
-                self._reference, list(items), temperature=self.temperature, ranks=False
+                self._reference, list(items), temperature=self.sampling.temperature
             ).logprobs
 
     def _chunks(self, items: Sequence[ScoreItem]) -> list[Sequence[ScoreItem]]:

@@ -133,7 +133,7 @@ def poisoned(
         count_tokens=lambda text: len(model.encode_completion(text)),
         max_tokens=sampling.max_tokens,
     )
-    sent = asyncio.run(attack.poison([], turn))
+    sent = asyncio.run(attack.start().poison([], turn))
     by_key = {prompt.key: prompt for prompt in prompts}
     return [
         (by_key[s.completion.prompt_key], s.completion.text) for s in sent if s.label == "poisoned"

@@ -73,7 +73,7 @@ def acceptance(judge: Judge, samples: int) -> Iterator[Accepted]:
             f"samples = {samples} is not between 1 and {COMPLETIONS}",
             remedy="a kind has that many completions of different prompts, and no more",
         )
-    work, heard = judge.at_work(), False
+    work, heard = judge.start(), False
     for kind in kinds(samples):
         questions = [Question(p.key, p.text, text) for p, text in kind.pairs]
         verdicts = asyncio.run(work.verdicts(questions))
