@@ -18,6 +18,7 @@ from dgrpo.node import Node
 from dgrpo.policy.model import ModelSettings, load_model
 from dgrpo.policy.noise import sampling_key
 from dgrpo.policy.sampling import SampleRequest
+from dgrpo.policy.scoring import forward_pass
 from dgrpo.records import RoundRecord
 from dgrpo.swarm import Swarm
 from dgrpo.tasks.assignment import Slot
@@ -60,7 +61,7 @@ def digests_of(swarm: Swarm) -> list[str]:
     return [replica.model.weights_digest() for replica in swarm.replicas.models]
 
 
-def defense(folder: Path, body: str) -> list[dict[str, str]]:
+def defense(folder: Path, body: str, per_completion: bool = False) -> list[dict[str, str]]:
     """A defense whose `screen` is `body`, as an experiment names it."""
     file = folder / "defense.py"
     file.write_text(
@@ -75,6 +76,7 @@ class Check(StatelessDefense):
     """Made for a test."""
 
     name: ClassVar[str] = "check"
+    per_completion: ClassVar[bool] = {per_completion}
 
     async def screen(self, batch, node):
         received = batch.received
@@ -493,3 +495,81 @@ def test_what_a_sampling_attacker_sends_is_admitted_and_labelled(topology: str) 
     sent = [one for one in record.judged if one.received.sender == "node-3"]
     assert len(sent) == len(labels) == 8
     assert "poisoned" in labels.values()
+
+
+# Rounds in parts
+
+
+def passes_of(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, bool]]:
+    """(completions, whether for learning) of each forward pass of a round."""
+    passes = []
+
+    def counted(model: Any, items: Any, **options: Any) -> Any:
+        passes.append((len(items), torch.is_grad_enabled()))
+        return forward_pass(model, items, **options)
+
+    monkeypatch.setattr("dgrpo.learning.learner.forward_pass", counted)
+    play(experiment, 1)
+    return passes
+
+
+TOP_K = [{"name": "top-k", "k": 20}]
+
+
+@pytest.mark.parametrize("groups", [None, 1, 2, 4])
+def test_screening_and_learning_share_each_forward_pass(
+    groups: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = small(defense=TOP_K, learner={"groups_per_pass": groups})
+    passes = passes_of(experiment, monkeypatch)
+    cut = 4 // (groups or 4)
+    assert passes == [(32 // cut, True)] * cut
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        {"advantage_scaling": "batch"},
+        {"normalisation": "dapo"},
+        {"updates_per_round": 2},
+        {"keep_forward": False},
+    ],
+)
+def test_an_update_that_needs_the_whole_round_first_is_screened_by_passes_of_its_own(
+    whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = small(defense=TOP_K, learner={"groups_per_pass": 2, **whole})
+    passes = passes_of(experiment, monkeypatch)
+    assert passes[:2] == [(16, False)] * 2
+    assert all(learning for _, learning in passes[2:])
+
+
+def test_a_round_in_parts_learns_what_a_round_in_one_piece_does() -> None:
+    attacked = {"malicious": 1, "attack": {"name": "text"}, "defense": TOP_K}
+    whole, cut = (
+        play(small(**attacked, learner={"groups_per_pass": groups}), 1) for groups in (None, 2)
+    )
+    for one, other in zip(whole[1][0], cut[1][0], strict=True):
+        assert [j.received.item for j in one.judged] == [j.received.item for j in other.judged]
+        assert [j.verdicts for j in one.judged] == [j.verdicts for j in other.judged]
+        assert [j.advantage for j in one.judged] == [j.advantage for j in other.judged]
+        assert one.idle_groups == other.idle_groups
+        assert one.update.tokens == other.update.tokens
+        assert one.update.loss == pytest.approx(other.update.loss, abs=1e-5)
+        assert one.update.gradient_norm == pytest.approx(other.update.gradient_norm, rel=1e-3)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_nodes_that_disagree_in_a_part_part_ways_with_its_gradients(
+    tmp_path: Path, alone: bool
+) -> None:
+    """Whether the defense judges each completion by itself, or sees the whole round first."""
+    late = """
+        bad = [node.name == "node-0" and r.sender == "node-1" and r.sample % 8 == 2
+               for r in received]
+        return [Verdict(not b, float(b), "from node-1" if b else "") for b in bad]
+"""
+    checks = defense(tmp_path, late, per_completion=alone)
+    experiment = small(defense=[*checks, *TOP_K], learner={"groups_per_pass": 2})
+    swarm = assert_sharing_changes_nothing(experiment)
+    assert len(swarm.replicas.models) == 2

@@ -43,6 +43,8 @@ class Update:
     items: tuple[ScoreItem, ...]
     advantages: tuple[float | None, ...]
     round: int
+    more: bool
+    """Whether other parts of the round follow."""
 
 
 Request = Generate | Score | Update
@@ -60,6 +62,7 @@ class Lockstep:
         self._waiting: list[tuple[int, Request, asyncio.Future[Any]]] = []
         self._playing = 0
         self._away = 0
+        self._looks = 0
 
     async def together(self, coroutines: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
         """Results of one coroutine per node, in order. What a node raises is raised here."""
@@ -106,10 +109,13 @@ class Lockstep:
 
     def _look_soon(self) -> None:
         """Look once those that can go on have gone on: nodes leave an exchange one by one."""
-        asyncio.get_running_loop().call_soon(self._answer_if_all_wait)
+        self._looks += 1
+        asyncio.get_running_loop().call_soon(self._answer_if_all_wait, self._looks)
 
-    def _answer_if_all_wait(self) -> None:
+    def _answer_if_all_wait(self, look: int) -> None:
         """Once nobody can go on alone: answer the requests whose turn it is."""
+        if look != self._looks:
+            return  # somebody went on since, and a later look follows
         by_turn = [[w for w in self._waiting if isinstance(w[1], turn)] for turn in ANSWER_ORDER]
         turns = [waiting for waiting in by_turn if waiting]
         if not turns or len(self._waiting) + self._away < self._playing:
@@ -151,10 +157,15 @@ class NodePort:
         return await self._ask(request)  # type: ignore[no-any-return]
 
     async def update(
-        self, items: Sequence[ScoreItem], advantages: Sequence[float | None], round_index: int
+        self,
+        items: Sequence[ScoreItem],
+        advantages: Sequence[float | None],
+        round_index: int,
+        *,
+        more: bool = False,
     ) -> UpdateStats:
         """See `NodePolicy`."""
-        request = Update(tuple(items), tuple(advantages), round_index)
+        request = Update(tuple(items), tuple(advantages), round_index, more)
         return await self._ask(request)  # type: ignore[no-any-return]
 
     async def all_gather(self, round_index: int, message: Message) -> list[Message]:

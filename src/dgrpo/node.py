@@ -228,11 +228,31 @@ class Node:
         pairs = [(one.prompt, one.text) for one in received]
         return tuple(self.task.rewards_by_sender(pairs, [one.sender for one in received]))
 
+    def parts(self, received: Sequence[Received]) -> list[list[int]]:
+        """Indices of what is screened and learned from together: whole groups, in order.
+
+        It is one part unless `learner.groups_per_pass` bounds how many prompts a pass may have.
+        """
+        limit = self.experiment.learner.groups_per_part
+        keys = list(dict.fromkeys(one.prompt.key for one in received))
+        if limit is None or len(keys) <= limit:
+            return [list(range(len(received)))]
+        part_of = {key: place // limit for place, key in enumerate(keys)}
+        parts: list[list[int]] = [[] for _ in range(-(-len(keys) // limit))]
+        for index, one in enumerate(received):
+            parts[part_of[one.prompt.key]].append(index)
+        return parts
+
     async def update(
-        self, received: Sequence[Received], advantages: Sequence[float | None], round_index: int
+        self,
+        received: Sequence[Received],
+        advantages: Sequence[float | None],
+        round_index: int,
+        *,
+        more: bool = False,
     ) -> UpdateStats:
-        """Learn from what was received."""
-        return await self.policy.update(score_items(received), advantages, round_index)
+        """Learn from what was received; more: other parts of the round follow."""
+        return await self.policy.update(score_items(received), advantages, round_index, more=more)
 
     async def after_round(self, record: RoundRecord) -> None:
         """Tell the defenses and the attack what became of the round."""

@@ -7,7 +7,7 @@ prompt key, a sample index, the text and, optionally, the token ids the sender c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -108,6 +108,11 @@ class Batch:
     """One per completion, from the receiver's own task; none if nobody needs "rewards"."""
     statistics: tuple[TokenStatistics, ...] = ()
     """One per completion, with what the defenses asked for; none if they asked for nothing."""
+
+    def part(self, indices: Sequence[int]) -> Batch:
+        """Some of its completions, without statistics."""
+        rewards = tuple(self.rewards[i] for i in indices) if self.rewards else ()
+        return Batch(self.round, tuple(self.received[i] for i in indices), rewards)
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ class Replicas:
             steps.append((self.of_node(indices[0]), request, indices))
         answers: dict[int, UpdateStats] = {}
         for model, request, indices in steps:  # only once all copies are made
-            stats = model.step(request.items, request.advantages, request.round)
+            stats = model.step(request.items, request.advantages, request.round, more=request.more)
             answers |= dict.fromkeys(indices, stats)
         return answers
 

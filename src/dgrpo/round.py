@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dgrpo.learning.advantages import group_advantages, teaches_nothing
 from dgrpo.node import Node
 from dgrpo.records import Batch, Judged, Received, RoundRecord
-from dgrpo.screening import screen
+from dgrpo.screening import screen_parts
 
 
 async def play_round(node: Node, round_index: int) -> RoundRecord:
@@ -36,21 +36,27 @@ async def play_round(node: Node, round_index: int) -> RoundRecord:
     with clock("reward"):  # against the node's own ground truth, looked up by prompt key
         rewards = node.rewards(received)
 
-    with clock("verify"):
-        batch = Batch(round_index, tuple(received), rewards)
-        screened = await screen(node.defenses, batch, node)
+    judged: list[Judged] = []
+    idle_groups = 0
+    batch = Batch(round_index, tuple(received), rewards)
+    parts = node.parts(received)  # one, unless learner.groups_per_pass cuts the round
+    screening = screen_parts(node.defenses, batch, node, parts)
+    for part_index in range(len(parts)):
+        with clock("verify"):
+            part, screened = await anext(screening)
 
-    with clock("reward"):
-        in_group, learned = screened.accepted, rewards
-        if node.on_reject == "zero-reward":  # the paper's: rejected, but still in its group
-            in_group = (True,) * len(received)
-            learned = tuple(
-                reward if ok else 0.0 for reward, ok in zip(rewards, screened.accepted, strict=True)
-            )
-        advantages, idle_groups = advantages_by_group(node, received, learned, in_group)
+        with clock("reward"):
+            learned, in_group = after_rejection(node, part.rewards, screened.accepted)
+            advantages, idle = advantages_by_group(node, part.received, learned, in_group)
 
-    with clock("update"):
-        update = await node.update(received, advantages, round_index)
+        with clock("update"):  # a part's gradients are added up, the last part's update steps
+            more = part_index + 1 < len(parts)
+            update = await node.update(part.received, advantages, round_index, more=more)
+
+        idle_groups += idle
+        judged += map(
+            Judged, part.received, screened.verdicts, screened.accepted, part.rewards, advantages
+        )
 
     with clock("evaluate"):
         held_out = await node.evaluate(round_index + 1)
@@ -58,9 +64,7 @@ async def play_round(node: Node, round_index: int) -> RoundRecord:
     record = RoundRecord(
         node=node.name,
         round=round_index,
-        judged=tuple(
-            map(Judged, received, screened.verdicts, screened.accepted, rewards, advantages)
-        ),
+        judged=tuple(judged),
         violations=violations,
         idle_groups=idle_groups,
         update=update,
@@ -69,6 +73,19 @@ async def play_round(node: Node, round_index: int) -> RoundRecord:
     )
     await node.after_round(record)  # what defenses and attacks with a memory learn from it
     return record
+
+
+def after_rejection(
+    node: Node, rewards: Sequence[float], accepted: Sequence[bool]
+) -> tuple[Sequence[float], Sequence[bool]]:
+    """The rewards to learn from, and who stays in its group.
+
+    `drop` leaves a rejected completion out. `zero-reward`, the paper's, keeps it with reward 0.
+    """
+    if node.on_reject == "drop":
+        return rewards, accepted
+    zeroed = [r if ok else 0.0 for r, ok in zip(rewards, accepted, strict=True)]
+    return zeroed, [True] * len(rewards)
 
 
 def advantages_by_group(

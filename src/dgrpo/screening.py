@@ -8,7 +8,7 @@ receiver knows.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -39,6 +39,7 @@ class Mounted:
 
     label: str
     needs: frozenset[str]
+    per_completion: bool
     running: RunningDefense
 
 
@@ -59,7 +60,15 @@ def start_defenses(named: Sequence[NamedDefense], receiver: Receiver) -> list[Mo
     """
     for one in named:
         _check_needs(one.label, one.check, receiver.offers)
-    return [Mounted(d.label, frozenset(d.check.needs()), d.check.start(receiver)) for d in named]
+    return [
+        Mounted(
+            label=one.label,
+            needs=frozenset(one.check.needs()),
+            per_completion=one.check.per_completion,
+            running=one.check.start(receiver),
+        )
+        for one in named
+    ]
 
 
 async def screen(defenses: Sequence[Mounted], batch: Batch, receiver: Screener) -> Screened:
@@ -76,8 +85,33 @@ async def screen(defenses: Sequence[Mounted], batch: Batch, receiver: Screener) 
         d.label: require_one_verdict_each(d.label, await d.running.screen(batch, receiver), batch)
         for d in defenses
     }
-    each = tuple({n: of[i] for n, of in verdicts.items()} for i in range(len(batch.received)))
-    return Screened(each, tuple(all(v.accepted for v in one.values()) for one in each))
+    return _screened(
+        tuple({n: of[i] for n, of in verdicts.items()} for i in range(len(batch.received)))
+    )
+
+
+async def screen_parts(
+    defenses: Sequence[Mounted], batch: Batch, receiver: Screener, parts: Sequence[Sequence[int]]
+) -> AsyncIterator[tuple[Batch, Screened]]:
+    """Screen a round part by part, as it is learned from; parts hold indices of completions.
+
+    Defenses that need the whole round see it first. What they need of tokens costs a forward pass
+    of its own, unless the round is one part.
+    """
+    if len(parts) == 1:
+        yield batch, await screen(defenses, batch, receiver)
+        return
+    whole = await screen([d for d in defenses if not d.per_completion], batch, receiver)
+    each = [d for d in defenses if d.per_completion]
+    order = [d.label for d in defenses]
+    for indices in parts:
+        part = batch.part(indices)
+        screened = await screen(each, part, receiver)
+        verdicts = tuple(
+            {label: both[label] for both in [whole.verdicts[i] | own] for label in order}
+            for i, own in zip(indices, screened.verdicts, strict=True)
+        )
+        yield part, _screened(verdicts)
 
 
 def require_one_verdict_each(label: str, verdicts: list[Verdict], batch: Batch) -> list[Verdict]:
@@ -88,6 +122,10 @@ def require_one_verdict_each(label: str, verdicts: list[Verdict], batch: Batch) 
             remedy="its `screen` must give one each, in order",
         )
     return verdicts
+
+
+def _screened(verdicts: tuple[dict[str, Verdict], ...]) -> Screened:
+    return Screened(verdicts, tuple(all(v.accepted for v in one.values()) for one in verdicts))
 
 
 def _check_needs(label: str, defense: Defense, offers: frozenset[str]) -> None:

@@ -80,7 +80,8 @@ def test_bad_input_names_field_value_and_remedy_without_a_stack_trace(
 def test_a_dotted_option_reaches_a_table_of_the_judges(monkeypatch: pytest.MonkeyPatch) -> None:
     measured: list[Any] = []
     monkeypatch.setattr(
-        "dgrpo.judging.acceptance.command.measure_acceptance", lambda judge, *rest: measured.append(judge)
+        "dgrpo.judging.acceptance.command.measure_acceptance",
+        lambda judge, *rest: measured.append(judge),
     )
     there = ("--model", "m", "--endpoint", "http://h/v1")
     judge(*there, "--endpoint-fields.seed", "false", "--endpoint-fields.top_k", "10")

@@ -36,7 +36,7 @@ def server() -> Iterator[Misbehaving]:
 
 def verdicts(url: str, **knobs: Any) -> list[Verdict]:
     judge = Judge(model="m", endpoint=url, timeout=30.0, retries=0, **knobs)
-    return asyncio.run(judge.at_work().verdicts(questions()[:2]))
+    return asyncio.run(judge.start().verdicts(questions()[:2]))
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "ALL_PROXY", "http_proxy"])
@@ -88,7 +88,7 @@ def test_a_proxy_that_cannot_be_used_stops_the_run_at_its_start(
     monkeypatch.setitem(sys.modules, "socksio", None)
     monkeypatch.setenv("ALL_PROXY", proxy)
     with pytest.raises(DgrpoError, match=said) as caught:
-        Judge(model="m", endpoint="http://10.1.2.3/v1").at_work()
+        Judge(model="m", endpoint="http://10.1.2.3/v1").start()
     assert "ALL_PROXY" in caught.value.problem
     assert "NO_PROXY=10.1.2.3" in caught.value.remedy
     assert "password" not in str(caught.value)
@@ -110,5 +110,5 @@ def test_certificates_that_cannot_be_read_stop_the_run_at_its_start(
 ) -> None:
     monkeypatch.setenv(ssl.get_default_verify_paths().openssl_cafile_env, "/no/such/file.pem")
     with pytest.raises(DgrpoError, match="certificates") as caught:
-        Judge(model="m", endpoint="https://api.example.org/v1").at_work()
+        Judge(model="m", endpoint="https://api.example.org/v1").start()
     assert "SSL_CERT_FILE" in caught.value.remedy

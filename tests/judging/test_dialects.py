@@ -32,7 +32,7 @@ def server() -> Iterator[Misbehaving]:
 def verdicts(server: Misbehaving, count: int = 4, **knobs: Any) -> list[Verdict]:
     """What a judge behind the server says of some completions, one asked about at a time."""
     settings = {"model": "m", "endpoint": server.url, "timeout": 30.0, "concurrency": 1, **knobs}
-    return asyncio.run(Judge(**settings).at_work().verdicts(questions()[:count]))
+    return asyncio.run(Judge(**settings).start().verdicts(questions()[:count]))
 
 
 def accepted(said: list[Verdict]) -> list[bool]:

@@ -97,6 +97,10 @@ class Defense(Plugin):
     """One check. `start` returns the object that does the work during a run."""
 
     name: ClassVar[str]
+    per_completion: ClassVar[bool] = False
+    """Whether it judges each completion by itself, whatever else is in the round. Then a round that
+    is learned from in parts (`learner.groups_per_pass`) is screened in these parts, by the forward
+    pass that the update uses. Other defenses see the whole round at once."""
 
     def needs(self) -> frozenset[Need]:
         """What it needs of its receiver. It is handed over in the batch, or refused at the start.

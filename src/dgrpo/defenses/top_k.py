@@ -24,6 +24,7 @@ class TopK(StatelessDefense):
     """The paper's logit check: rejects a completion with a token outside the receiver's top k."""
 
     name: ClassVar[str] = "top-k"
+    per_completion: ClassVar[bool] = True
 
     k: int = Field(50, ge=1)
     """Tokens allowed at each position (paper: 50 of 151,936; 50 of 1,024 is 4.9 %)."""

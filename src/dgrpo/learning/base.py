@@ -55,9 +55,17 @@ class Trainable(Protocol):
         ...
 
     def step(
-        self, items: Sequence[ScoreItem], advantages: Sequence[float | None], round_index: int
+        self,
+        items: Sequence[ScoreItem],
+        advantages: Sequence[float | None],
+        round_index: int,
+        *,
+        more: bool = False,
     ) -> UpdateStats:
-        """One round's update; items whose advantage is None are left out."""
+        """One round's update; items whose advantage is None are left out.
+
+        more: these are a part of the round, and other parts follow; the last one's step updates.
+        """
         ...
 
     def clone(self) -> Trainable:
@@ -87,7 +95,12 @@ class NodePolicy(Protocol):
         ...
 
     async def update(
-        self, items: Sequence[ScoreItem], advantages: Sequence[float | None], round_index: int
+        self,
+        items: Sequence[ScoreItem],
+        advantages: Sequence[float | None],
+        round_index: int,
+        *,
+        more: bool = False,
     ) -> UpdateStats:
         """See `Trainable.step`."""
         ...

@@ -49,7 +49,12 @@ class FrozenModel:
         return passed.statistics()
 
     def step(
-        self, items: Sequence[ScoreItem], advantages: Sequence[float | None], round_index: int
+        self,
+        items: Sequence[ScoreItem],
+        advantages: Sequence[float | None],
+        round_index: int,
+        *,
+        more: bool = False,
     ) -> UpdateStats:
         """No update, whatever was received."""
         return UpdateStats(loss=0.0, gradient_norm=0.0, tokens=0)

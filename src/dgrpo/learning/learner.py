@@ -1,9 +1,9 @@
 """The learner: one model with its optimiser, scored and updated once per round (or a few times).
 
 Scoring what will be learned from keeps the forward pass, and the update that follows uses it again:
-a defense that looks at log-probabilities costs no pass of its own. Memory for that is the
-activations of one round's completions; `keep_forward = false` or a bound on prompts per pass scores
-without gradients and runs a second pass instead.
+a defense that looks at probabilities costs no pass of its own. Memory for that is the activations
+of what was scored. With `groups_per_pass` a round comes in parts of so many prompts, each scored,
+then learned from, and gradients accumulate until the round's last part.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import torch
@@ -64,8 +65,22 @@ class LearnerSettings(BaseModel):
     groups_per_pass: int | None = Field(None, ge=1)
     """Prompts per forward and backward pass; gradients accumulate. None: all at once."""
     keep_forward: bool = True
-    """Use the defenses' forward pass for the update too (more memory, less time). Only without
-    `groups_per_pass`: passes kept for later would not bound memory."""
+    """Use the defenses' forward pass for the update too: less time, and the memory of a pass with
+    gradients. It bounds nothing that `groups_per_pass` does not bound."""
+
+    @property
+    def groups_per_part(self) -> int | None:
+        """Prompts after whose screening a part of the round can be learned from; None: the round's.
+
+        Not `groups_per_pass` if the update needs the whole round first: several updates, advantages
+        scaled over the batch, or a loss that is divided by the batch's tokens.
+        """
+        whole = (
+            self.updates_per_round > 1
+            or self.advantage_scaling == "batch"
+            or self.normalisation == "dapo"
+        )
+        return None if whole or not self.keep_forward else self.groups_per_pass
 
 
 class Learner:
@@ -89,6 +104,8 @@ class Learner:
         )
         self._reference = model.clone() if settings.beta else None
         self._kept: tuple[tuple[ScoreItem, ...], ForwardPass] | None = None
+        self._part: UpdateStats | None = None
+        """Of the round's parts so far, whose gradients are accumulated."""
 
     def generate(self, requests: Sequence[SampleRequest]) -> list[tuple[int, ...]]:
         """One completion's ids per request. Raises DgrpoError if logits are not finite."""
@@ -105,22 +122,30 @@ class Learner:
         """
         if not items:
             return []
-        if keep and self.settings.keep_forward and self.settings.groups_per_pass is None:
+        chunks = self._chunks(items)
+        if keep and self.settings.keep_forward and len(chunks) == 1:
             with torch.enable_grad():
                 whole = self._forward(items, statistics)
             self._kept = (tuple(items), whole)
             return whole.statistics()
         with torch.no_grad():
-            passes = [self._forward(chunk, statistics) for chunk in self._chunks(items)]
+            passes = [self._forward(chunk, statistics) for chunk in chunks]
         return [scores for one in passes for scores in one.statistics()]
 
     def step(
-        self, items: Sequence[ScoreItem], advantages: Sequence[float | None], round_index: int
+        self,
+        items: Sequence[ScoreItem],
+        advantages: Sequence[float | None],
+        round_index: int,
+        *,
+        more: bool = False,
     ) -> UpdateStats:
         """One round's update(s) from items and their advantages; None leaves an item out.
 
-        Raises DgrpoError when a loss or a gradient is not finite, before it reaches the weights,
-        and when a step makes weights that are not.
+        more: these are a part of the round, and other parts follow. Gradients accumulate, and the
+        last part's step is the update; what it returns is of the whole round. Raises DgrpoError
+        when a loss or a gradient is not finite, before it reaches the weights, and when a step
+        makes weights that are not.
         """
         kept, self._kept = self._kept, None
         whole = kept[1] if kept is not None and kept[0] == tuple(items) else None
@@ -129,27 +154,34 @@ class Learner:
         if whole is None:
             # nothing flows through an item that is left out, or without KL through advantage 0
             work = [w for w in work if w[1] is not None and (w[1] != 0.0 or self.settings.beta)]
-        if not any(a for _, a in work) and not (self.settings.beta and tokens):
-            return UpdateStats(loss=0.0, gradient_norm=0.0, tokens=0)
-        self._set_rate(round_index)
-        old: list[torch.Tensor] | None = None
         taught = sum(len(item.token_ids) for item, a in work if a)
-        first: UpdateStats | None = None
-        for _ in range(self.settings.updates_per_round):
-            loss, logprobs = self._backward(work, whole, old, round_index, tokens)
-            norm = torch.nn.utils.clip_grad_norm_(
-                self.parameters, self.settings.max_gradient_norm, foreach=True
-            )
-            if not torch.isfinite(norm):
-                self.optimiser.zero_grad(set_to_none=True)
-                raise _not_finite("gradient is", "the sum over groups", round_index)
-            self.optimiser.step()
-            self.optimiser.zero_grad(set_to_none=True)
-            self._check_weights(round_index)
-            first = first or UpdateStats(loss=loss, gradient_norm=float(norm), tokens=taught)
-            whole, old = None, old if old is not None else logprobs
-        assert first is not None
+        old: list[torch.Tensor] | None = None
+        if taught or (self.settings.beta and tokens):
+            self._set_rate(round_index)
+            loss, old = self._backward(work, whole, None, round_index, tokens)
+            before = self._part or UpdateStats(loss=0.0, gradient_norm=0.0, tokens=0)
+            self._part = replace(before, loss=before.loss + loss, tokens=before.tokens + taught)
+        if more or self._part is None:
+            return self._part or UpdateStats(loss=0.0, gradient_norm=0.0, tokens=0)
+        done, self._part = self._part, None
+        first = replace(done, gradient_norm=self._optimise(round_index))
+        for _ in range(self.settings.updates_per_round - 1):
+            self._backward(work, None, old, round_index, tokens)
+            self._optimise(round_index)
         return first
+
+    def _optimise(self, round_index: int) -> float:
+        """Step along the accumulated gradient; returns its norm before clipping."""
+        norm = torch.nn.utils.clip_grad_norm_(
+            self.parameters, self.settings.max_gradient_norm, foreach=True
+        )
+        if not torch.isfinite(norm):
+            self.optimiser.zero_grad(set_to_none=True)
+            raise _not_finite("gradient is", "the sum over groups", round_index)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self._check_weights(round_index)
+        return float(norm)
 
     def _check_weights(self, round_index: int) -> None:
         # a round without different rewards computes no loss: nothing else would notice
@@ -209,11 +241,13 @@ class Learner:
         return total, seen
 
     def clone(self) -> Learner:
-        """A learner with copies of weights and optimiser state, free to go its own way."""
+        """A learner that goes its own way: weights, gradients and optimiser state are copied."""
         twin = Learner.__new__(Learner)
         twin.__dict__.update(self.__dict__)
         twin.model = self.model.clone()
         twin.parameters = [p for p in twin.model.network.parameters() if p.requires_grad]
+        for ours, theirs in zip(self.parameters, twin.parameters, strict=True):
+            theirs.grad = None if ours.grad is None else ours.grad.clone()
         twin.optimiser = torch.optim.Adam(
             twin.parameters,
             lr=self.settings.learning_rate,

@@ -41,7 +41,12 @@ class LocalPolicy:
         return self.trainable.score(items, statistics, keep=keep)
 
     async def update(
-        self, items: Sequence[ScoreItem], advantages: Sequence[float | None], round_index: int
+        self,
+        items: Sequence[ScoreItem],
+        advantages: Sequence[float | None],
+        round_index: int,
+        *,
+        more: bool = False,
     ) -> UpdateStats:
         """See `NodePolicy`."""
-        return self.trainable.step(items, advantages, round_index)
+        return self.trainable.step(items, advantages, round_index, more=more)
