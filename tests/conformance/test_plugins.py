@@ -40,11 +40,12 @@ from dgrpo.tasks.gsm_symbolic import GsmSymbolic
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SIGNATURE = f"{EXAMPLES / 'my_attack.py'}:Signature"
+CHAMELEON = f"{EXAMPLES / 'my_adaptive_attack.py'}:Chameleon"
 CHORUS = f"{EXAMPLES / 'my_defense.py'}:Chorus"
 REPLAY = f"{EXAMPLES / 'my_stateful_defense.py'}:Replay"
 NAMES = {
     "tasks": list(available("tasks")),
-    "attacks": [*available("attacks"), SIGNATURE],
+    "attacks": [*available("attacks"), SIGNATURE, CHAMELEON],
     "defenses": [*available("defenses"), REPLAY, CHORUS],
     "policies": list(available("policies")),
     "exchanges": list(available("exchanges")),
