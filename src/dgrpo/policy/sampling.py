@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dgrpo.errors import DgrpoError
 from dgrpo.policy.decoding import start_decoding
-from dgrpo.policy.model import LanguageModel
+from dgrpo.policy.language_model import LanguageModel
 from dgrpo.policy.noise import Key, gumbel, key_tensor
 from dgrpo.policy.padding import PaddedPrompts
 
@@ -62,7 +62,7 @@ def sample(
     rows: int = 512,
     finite: bool = False,
 ) -> list[tuple[int, ...]]:
-    """Draw one completion per request; ids with the end token where it was reached.
+    """Draw one completion per request; ids with the token that ended it, if one did.
 
     `rows` bounds how many are decoded at once (memory). Results do not depend on how requests are
     batched, up to rounding in the matrix products.
@@ -88,6 +88,7 @@ def _sample_batch(
     logits = decoder.opening
     keys = key_tensor([r.key for r in requests], device)
 
+    ends = torch.tensor(model.end_ids, device=device)
     ids = torch.full((len(requests), sampling.max_tokens), model.end_id, device=device)
     lengths = torch.full((len(requests),), sampling.max_tokens, device=device)
     alive = torch.arange(len(requests), device=device)
@@ -98,7 +99,7 @@ def _sample_batch(
             raise DgrpoError("the model's logits are not finite: it draws nothing", remedy=BLOWN_UP)
         ids[alive, step] = token
         # a row that ended may stay for a while; what it draws then lies beyond its length
-        ended = (token == model.end_id) & (lengths[alive] > step)
+        ended = torch.isin(token, ends) & (lengths[alive] > step)
         lengths[alive[ended]] = step + 1
         going = lengths[alive] > step + 1
         left = int(going.sum())

@@ -54,7 +54,9 @@ def measure_card(recipe: Recipe, folder: Path, samples: int = SAMPLES) -> dict[s
         "accuracy": _share(round(sum(task.rewards(pairs))) / samples, prompts),
         "answer_anywhere": _share(sum(task.answers_anywhere(pairs)) / samples, prompts),
         "format": _share(sum(in_format) / samples, prompts),
-        "ended_by_itself": _share(sum(ids[-1] == model.end_id for ids in drawn) / samples, prompts),
+        "ended_by_itself": _share(
+            sum(ids[-1] in model.end_ids for ids in drawn) / samples, prompts
+        ),
         "completion_tokens": round(sum(map(len, drawn)) / samples, 1),
         "entropy_nats_per_token": round(entropy, 3),
         "recipe": recipe.model_dump(mode="json"),
