@@ -382,6 +382,8 @@ def test_completions_longer_than_learned_positions_are_refused_before_training(
     shipped.tokenizer.save_pretrained(tmp_path)
     with pytest.raises(DgrpoError, match=r"sampling\.max_tokens = 64"):
         Swarm(small(model={"name": str(tmp_path)}), seed=0, task=TASK)
+    with pytest.raises(DgrpoError, match=r"sampling\.max_tokens = 300: .* 256 positions"):
+        Swarm(small(sampling={"max_tokens": 300}), seed=0, task=TASK)
 
 
 def test_a_pool_smaller_than_a_round_is_refused_before_training() -> None:

@@ -24,6 +24,7 @@ from dgrpo.judging.template import ChatTemplate
 from dgrpo.judging.verdicts import ACCEPT_WORD, REJECT_WORD, Opinion, opinion_of
 from dgrpo.policy.model import LanguageModel
 from dgrpo.policy.noise import sampling_key
+from dgrpo.policy.room import positions
 from dgrpo.policy.sampling import SampleRequest, Sampling, sample
 from dgrpo.policy.scoring import ScoreItem, forward_pass
 from dgrpo.policy.statistics import LOGPROB
@@ -131,8 +132,7 @@ class PromptTexts:
         self._special |= set(model.tokenizer.all_special_tokens)
         ids = model.tokenizer.convert_tokens_to_ids(sorted(self._special))
         self._special_ids = {ids} if isinstance(ids, int) else set(ids)
-        config = model.network.config.get_text_config()
-        self.context = int(getattr(config, "max_position_embeddings", None) or 2**31)
+        self.context = positions(model) or 2**31
         empty = self._prompt("", "")
         chat = self._chat(empty)
         self.opening = opening_of(chat) + empty.opening

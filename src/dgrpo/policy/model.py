@@ -7,6 +7,7 @@ a model hub. The same code serves all three.
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, Literal
 
 import torch
@@ -17,6 +18,8 @@ from transformers.utils.logging import disable_progress_bar
 from dgrpo.errors import DgrpoError, first_line
 from dgrpo.policy.cache import foreign_layers
 from dgrpo.policy.language_model import LanguageModel
+from dgrpo.policy.passes import TOLERANCE, check_passes
+from dgrpo.policy.room import hold_rope
 from dgrpo.policy.source import SHIPPED, digest_of, loading_options, locate
 from dgrpo.policy.vocabulary import check_tokenizer, keep_to_weights
 
@@ -51,8 +54,9 @@ def load_model(settings: ModelSettings, *, trained: bool = False) -> LanguageMod
     trained: whether the weights are to be stepped, and so must be float32.
 
     Raises DgrpoError: no such model, a folder that is not one, no tokenizer or no end token,
-    tokens without weights, weights that lack something (transformers would draw it at random),
-    recurrent layers, unknown dtype or device, a dtype that cannot be trained in.
+    tokens without weights, weights that lack something (transformers would draw it at random) or
+    are not finite, recurrent layers, unknown dtype or device, a dtype that cannot be trained in,
+    and passes that differ (`passes.py`).
     """
     if trained and settings.dtype == "float16":
         raise DgrpoError(
@@ -87,6 +91,7 @@ def load_model(settings: ModelSettings, *, trained: bool = False) -> LanguageMod
             remedy="take one of attention layers alone (Llama, Qwen2.5, Qwen3, Gemma, Mistral)",
         )
     keep_to_weights(tokenizer, network, settings.name)
+    _check_finite(network, settings)
     try:
         network = network.to(settings.device)
     except (RuntimeError, AssertionError) as error:
@@ -95,7 +100,25 @@ def load_model(settings: ModelSettings, *, trained: bool = False) -> LanguageMod
             remedy='"cpu" always works; "cuda" needs a GPU build of torch',
         ) from error
     mixed = trained and settings.dtype == "bfloat16"
-    return LanguageModel(network.eval(), tokenizer, autocast=mixed)
+    model = LanguageModel(network.eval(), tokenizer, autocast=mixed)
+    hold_rope(network)
+    check_passes(model, settings.name)
+    return model
+
+
+def _check_finite(network: PreTrainedModel, settings: ModelSettings) -> None:
+    for place, weights in network.named_parameters():
+        if weights.dtype not in TOLERANCE or not weights.numel():
+            continue
+        # no mask of the weights' size: a NaN is both the least and the largest
+        least, largest = weights.detach().aminmax()
+        if not (math.isfinite(least) and math.isfinite(largest)):
+            raise DgrpoError(
+                f"model.name = {settings.name!r}: its weights hold NaN or infinity in "
+                f"{settings.dtype}, first in {place}",
+                remedy="fetch or make it again, or take a checkpoint from before its training blew "
+                "up; float16 cannot hold numbers beyond 65504",
+            )
 
 
 def _load(loader: Any, source: str, name: str, **options: Any) -> Any:

@@ -17,7 +17,7 @@ from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from dgrpo.policy.cache import all_full_attention
-from dgrpo.policy.model import LanguageModel
+from dgrpo.policy.language_model import LanguageModel
 from dgrpo.policy.padding import PaddedPrompts
 from dgrpo.policy.statistics import LOGPROB, STATISTICS, Bucket, check_statistics
 from dgrpo.records import Received, TokenStatistics
@@ -131,6 +131,19 @@ def forward_pass(
     logprob = torch.cat(logprob_rows).index_select(0, back)  # on a CPU its backward adds in order
     others = {name: torch.cat(rows)[back] for name, rows in other_rows.items()}
     return ForwardPass(logprob, lengths[places], others)
+
+
+def completion_logits(
+    model: LanguageModel, prompts: PaddedPrompts, rows: torch.Tensor, ids: torch.Tensor
+) -> torch.Tensor:
+    """Logits (rows, longest, vocabulary) that predict `ids` (rows, longest) behind prompts `rows`.
+
+    Computed as `forward_pass` computes a bucket.
+    """
+    shared = _SharedPrompts.of(model, prompts)
+    if shared:
+        return shared.completion_logits(rows, ids)
+    return _whole_logits(model, prompts, rows, ids)
 
 
 @dataclass(frozen=True)
