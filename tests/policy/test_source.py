@@ -106,6 +106,12 @@ def test_a_model_that_the_hub_does_not_give_is_asked_for_once(
     assert not caplog.records  # nothing about retries
 
 
+def test_a_name_that_no_hub_can_have_is_refused(hub: Hub) -> None:
+    with pytest.raises(DgrpoError, match="no model on the hub"):
+        load_model(ModelSettings(name="no body/such--model"))
+    assert hub.asked == []
+
+
 def test_without_a_network_it_is_said_at_once_and_the_cache_serves(
     hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -63,37 +63,21 @@ def loading_options(source: str) -> dict[str, Any]:
     """
     if Path(source).is_dir():
         return {}
-    cached = isinstance(try_to_load_from_cache(source, "config.json"), str)
-    if constants.HF_HUB_OFFLINE:
-        if cached:
-            return {"local_files_only": True}
+    cached = False
+    try:
+        cached = isinstance(try_to_load_from_cache(source, "config.json"), str)
+        if not constants.HF_HUB_OFFLINE:
+            get_hf_file_metadata(hf_hub_url(source, "config.json"))
+            return {}
+    except Exception as error:  # those of the HTTP library too, which differs between releases
+        if not cached:
+            raise _not_had(source, error) from error
+    if not cached:
         raise DgrpoError(
             f"model.name = {source!r}: the hub's cache does not hold it, and HF_HUB_OFFLINE is set",
             remedy="unset HF_HUB_OFFLINE to fetch it, or give a folder",
         )
-    try:
-        get_hf_file_metadata(hf_hub_url(source, "config.json"))
-    except GatedRepoError as error:
-        raise DgrpoError(
-            f"model.name = {source!r}: the hub gives it only to those who accepted its terms",
-            remedy=f"accept them at {constants.ENDPOINT}/{source}, then `hf auth login`",
-        ) from error
-    except (RepositoryNotFoundError, HFValidationError) as error:
-        raise DgrpoError(
-            f"model.name = {source!r}: no folder of that name, and no model on the hub",
-            remedy="check the spelling; a private model needs `hf auth login`",
-        ) from error
-    except RemoteEntryNotFoundError as error:
-        raise _without_config(source) from error
-    except Exception as error:  # the HTTP library's own, which differs between releases
-        if cached:
-            return {"local_files_only": True}
-        raise DgrpoError(
-            f"model.name = {source!r}: no folder of that name, and the hub {constants.ENDPOINT} "
-            f"cannot be asked: {first_line(error)}",
-            remedy="check the network, or give a shipped model or a folder",
-        ) from error
-    return {}
+    return {"local_files_only": True}
 
 
 def digest_of(name: str) -> str:
@@ -109,15 +93,39 @@ def digest_of(name: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def _without_config(source: str) -> DgrpoError:
-    try:
-        get_hf_file_metadata(hf_hub_url(source, _ADAPTER))
-    except Exception:  # as above
+def _not_had(source: str, error: Exception) -> DgrpoError:
+    """What the hub's answer means."""
+    named = f"model.name = {source!r}"
+    if isinstance(error, GatedRepoError):
         return DgrpoError(
-            f"model.name = {source!r}: the hub has it without config.json",
+            f"{named}: the hub gives it only to those who accepted its terms",
+            remedy=f"accept them at {constants.ENDPOINT}/{source}, then `hf auth login`",
+        )
+    if isinstance(error, RepositoryNotFoundError | HFValidationError):
+        return DgrpoError(
+            f"{named}: no folder of that name, and no model on the hub",
+            remedy="check the spelling; a private model needs `hf auth login`",
+        )
+    if isinstance(error, RemoteEntryNotFoundError):
+        if _holds(source, _ADAPTER):
+            return _adapter(source, "model on the hub")
+        return DgrpoError(
+            f"{named}: the hub has it without config.json",
             remedy="take a model in Hugging Face format, with safetensors and a tokenizer.json",
         )
-    return _adapter(source, "model on the hub")
+    return DgrpoError(
+        f"{named}: no folder of that name, and the hub {constants.ENDPOINT} cannot be asked: "
+        f"{first_line(error)}",
+        remedy="check the network, or give a shipped model or a folder",
+    )
+
+
+def _holds(source: str, file: str) -> bool:
+    try:
+        get_hf_file_metadata(hf_hub_url(source, file))
+    except Exception:  # as above
+        return False
+    return True
 
 
 def _adapter(name: str, kind: str) -> DgrpoError:
