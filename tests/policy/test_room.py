@@ -41,13 +41,17 @@ def changing(shipped: LanguageModel, family: str, rope: dict[str, Any]) -> Langu
     return of_family(shipped, family, rope_parameters=dict(rope), **more)
 
 
-@pytest.mark.parametrize("family", ["gpt2", "opt", "llama-dynamic"])
+@pytest.mark.parametrize(
+    "family", ["gpt2", "opt", "gptj", "codegen", "ctrl", "mpt", "llama-dynamic"]
+)
 def test_a_completion_that_could_leave_the_positions_is_refused(
     shipped: LanguageModel, family: str
 ) -> None:
     sizes: dict[str, Any] = {"max_position_embeddings": 64, "ffn_dim": 16}
     if family == "llama-dynamic":
         sizes["rope_parameters"] = dict(DYNAMIC)
+    if family == "mpt":
+        sizes = {"max_seq_len": 64, "max_position_embeddings": None, "n_layers": 1, "n_heads": 4}
     model = of_family(shipped, family.partition("-")[0], **sizes, word_embed_proj_dim=32)
     assert positions(model) == 64
     longest = len(model.encode(PROMPTS[0]))

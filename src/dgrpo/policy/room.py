@@ -1,6 +1,6 @@
 """How long a text may be for a model, and whether prompts and completions fit.
 
-A table of learned positions ends. Rotary models compute positions and go on beyond those that they
+A table of positions ends. Rotary models compute positions and go on beyond those that they
 were trained on, but not well. A rope that changes with a text's length (dynamic, longrope) would
 change tokens that are in the cache already; it is held as it is for short texts.
 """
@@ -24,11 +24,14 @@ _STRETCHED = ("linear", "yarn")
 """Kinds of rope whose factor multiplies the original positions, where a configuration gives these.
 Its `max_position_embeddings` may count before or after."""
 
+_HARD = ("max_seq_len", "max_target_positions")
+"""What MPT and Whisper call their positions; both raise beyond."""
+
 
 def positions(model: LanguageModel) -> int | None:
     """Positions that the model was made for, prompt and completion together; None: no limit."""
     config = model.network.config.get_text_config(decoder=True)
-    limits = [int(getattr(config, "max_position_embeddings", None) or 0)]
+    limits = [int(getattr(config, name, None) or 0) for name in ("max_position_embeddings", *_HARD)]
     for rope in _ropes(config):
         kind = rope.get("rope_type")
         given = getattr(config, "original_max_position_embeddings", None)
@@ -84,8 +87,10 @@ def check_room(model: LanguageModel, prompts: Iterable[str], max_tokens: int) ->
 
 
 def _ends_there(model: LanguageModel, most: int) -> bool:
-    """Whether nothing is right beyond: a learned table ends, a changing rope changes."""
+    """Whether nothing is right beyond: a table ends, a changing rope changes."""
     config = model.network.config.get_text_config(decoder=True)
+    if most in [getattr(config, name, None) for name in _HARD]:
+        return True
     if any(rope.get("rope_type") in _CHANGING for rope in _ropes(config)):
         return True
     words = model.network.get_input_embeddings()
@@ -93,6 +98,13 @@ def _ends_there(model: LanguageModel, most: int) -> bool:
         module.num_embeddings
         for module in model.network.modules()
         if isinstance(module, torch.nn.Embedding) and module is not words
+    }
+    # sines and cosines that were computed beforehand, as GPT-J and CTRL have them
+    tables |= {
+        len(tensor)
+        for module in model.network.modules()
+        for tensor in (*module._buffers.values(), *vars(module).values())
+        if isinstance(tensor, torch.Tensor) and tensor.dim() > 1
     }
     # tables of OPT and BioGPT begin with two rows that belong to no position
     return bool(tables & {most, most + 2})
