@@ -65,8 +65,8 @@ class LearnerSettings(BaseModel):
     groups_per_pass: int | None = Field(None, ge=1)
     """Prompts per forward and backward pass; gradients accumulate. None: all at once."""
     keep_forward: bool = True
-    """Use the defenses' forward pass for the update too. This takes less time and more memory, since
-    the pass is then made with gradients."""
+    """Use the defenses' forward pass for the update too. This takes less time and more memory,
+    since the pass is then made with gradients."""
 
     @property
     def groups_per_part(self) -> int | None:
