@@ -21,13 +21,15 @@ import torch
 from ratios import sizes, tell
 
 from dgrpo.experiment import experiment_from
-from dgrpo.learning.learner import Learner, LearnerSettings
+from dgrpo.learning.learner import Learner
+from dgrpo.learning.settings import LearnerSettings
 from dgrpo.policy import sampling, scoring
 from dgrpo.policy.decoding import RepeatedPrompts
-from dgrpo.policy.model import ModelSettings, load_model
+from dgrpo.policy.model import load_model
 from dgrpo.policy.noise import sampling_key
-from dgrpo.policy.sampling import SampleRequest, Sampling, sample
+from dgrpo.policy.sampling import SampleRequest, sample
 from dgrpo.policy.scoring import BUCKET_TOKENS, ScoreItem
+from dgrpo.policy.settings import ModelSettings, Sampling
 from dgrpo.records import Prompt
 from dgrpo.tasks.base import LoadedTask
 

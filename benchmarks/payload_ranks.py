@@ -17,10 +17,11 @@ import torch
 from dgrpo.attacks.text import Text
 from dgrpo.defenses.top_k import TopK
 from dgrpo.measurement.intervals import wilson
-from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
+from dgrpo.policy.model import LanguageModel, load_model
 from dgrpo.policy.noise import sampling_key
-from dgrpo.policy.sampling import SampleRequest, Sampling, sample
+from dgrpo.policy.sampling import SampleRequest, sample
 from dgrpo.policy.scoring import ScoreItem, forward_pass
+from dgrpo.policy.settings import ModelSettings, Sampling
 from dgrpo.policy.statistics import LOGPROB
 from dgrpo.records import TokenStatistics
 from dgrpo.tasks.base import LoadedTask

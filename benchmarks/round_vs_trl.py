@@ -111,7 +111,8 @@ def measure_trl(settings: Settings) -> Measured:
     from trl.trainer.grpo_trainer import GRPOTrainer
 
     from dgrpo.experiment import experiment_from
-    from dgrpo.policy.model import ModelSettings, load_model
+    from dgrpo.policy.model import load_model
+    from dgrpo.policy.settings import ModelSettings
     from dgrpo.tasks.reward import tagged_reward
 
     rounds = settings.rounds + 1

@@ -21,10 +21,11 @@ from random import Random
 
 import torch
 
-from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
+from dgrpo.policy.model import LanguageModel, load_model
 from dgrpo.policy.noise import sampling_key
-from dgrpo.policy.sampling import SampleRequest, Sampling, sample
+from dgrpo.policy.sampling import SampleRequest, sample
 from dgrpo.policy.scoring import ScoreItem, forward_pass
+from dgrpo.policy.settings import ModelSettings, Sampling
 from dgrpo.policy.statistics import LOGPROB
 from dgrpo.pretraining.pretrain import corpus
 from dgrpo.pretraining.recipe import Recipe, find_recipe

@@ -13,8 +13,9 @@ from dgrpo.defenses import Defense, Receiver, RunningDefense
 from dgrpo.errors import DgrpoError
 from dgrpo.exchange import AllGather, Connection, Exchange, Message, Roster
 from dgrpo.experiment import Experiment, NamedDefense, experiment_from
-from dgrpo.learning.frozen import Frozen
-from dgrpo.learning.local import Local, LocalPolicy
+from dgrpo.learning.alone import LocalPolicy
+from dgrpo.learning.policies.frozen import Frozen
+from dgrpo.learning.policies.local import Local
 from dgrpo.node import Node
 from dgrpo.records import Batch, Completion, RoundRecord, Sent, Verdict
 from dgrpo.round import play_round

@@ -15,10 +15,11 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from dgrpo.errors import DgrpoError
 from dgrpo.experiment import Experiment, experiment_from
 from dgrpo.node import Node
-from dgrpo.policy.model import ModelSettings, load_model
+from dgrpo.policy.model import load_model
 from dgrpo.policy.noise import sampling_key
 from dgrpo.policy.sampling import SampleRequest
 from dgrpo.policy.scoring import forward_pass
+from dgrpo.policy.settings import ModelSettings
 from dgrpo.records import RoundRecord
 from dgrpo.swarm import Swarm
 from dgrpo.tasks.assignment import Slot

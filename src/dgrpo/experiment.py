@@ -31,13 +31,12 @@ from dgrpo.defenses import Defense
 from dgrpo.errors import DgrpoError
 from dgrpo.exchange import Exchange
 from dgrpo.exchange.memory import Memory
-from dgrpo.learning import Policy, PolicySettings
-from dgrpo.learning.learner import LearnerSettings
-from dgrpo.learning.local import Local
+from dgrpo.learning.policies import Policy, PolicySettings
+from dgrpo.learning.policies.local import Local
+from dgrpo.learning.settings import LearnerSettings
 from dgrpo.overrides import apply_override
 from dgrpo.plugins import build, find, plugin_name, plugin_sources
-from dgrpo.policy.model import ModelSettings
-from dgrpo.policy.sampling import Sampling
+from dgrpo.policy.settings import ModelSettings, Sampling
 from dgrpo.sandbox import Library
 from dgrpo.tasks import Task
 from dgrpo.tasks.assignment import Assignment, Topology, check_divides

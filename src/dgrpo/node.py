@@ -16,7 +16,7 @@ from dgrpo.exchange.admission import Admission
 from dgrpo.exchange.base import AllGather, Message, Roster
 from dgrpo.exchange.envelope import open_envelopes
 from dgrpo.experiment import Experiment
-from dgrpo.learning.base import NodePolicy
+from dgrpo.learning.policies import NodePolicy
 from dgrpo.measurement.held_out import score_held_out
 from dgrpo.policy.model import LanguageModel
 from dgrpo.policy.noise import sampling_key

@@ -35,7 +35,7 @@ KINDS = {
     "attacks": "dgrpo.attacks",
     "defenses": "dgrpo.defenses",
     "tasks": "dgrpo.tasks",
-    "policies": "dgrpo.learning",
+    "policies": "dgrpo.learning.policies",
     "exchanges": "dgrpo.exchange",
 }
 """Kinds of plug-ins, and the package whose modules are searched for each."""

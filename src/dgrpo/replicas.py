@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dgrpo.learning.base import Trainable
+from dgrpo.learning.policies import Trainable
 from dgrpo.lockstep import Generate, Score, Update
 from dgrpo.records import TokenStatistics, UpdateStats
 

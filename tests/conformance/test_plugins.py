@@ -29,9 +29,10 @@ from dgrpo.errors import DgrpoError
 from dgrpo.exchange.admission import Admission
 from dgrpo.guard import Guard
 from dgrpo.plugins import KINDS, Plugin, available, build, find, plugin_name
-from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
+from dgrpo.policy.model import LanguageModel, load_model
 from dgrpo.policy.noise import sampling_key
-from dgrpo.policy.sampling import SampleRequest, Sampling, sample
+from dgrpo.policy.sampling import SampleRequest, sample
+from dgrpo.policy.settings import ModelSettings, Sampling
 from dgrpo.records import Completion, Prompt, Received, Sent, Verdict
 from dgrpo.tasks import LoadedTask, Task
 from dgrpo.tasks.assignment import Assignment, Slot, Topology

@@ -9,8 +9,8 @@ import pytest
 from dgrpo.errors import DgrpoError
 from dgrpo.experiment import experiment_from
 from dgrpo.guard import Guard
-from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
-from dgrpo.policy.sampling import Sampling
+from dgrpo.policy.model import LanguageModel, load_model
+from dgrpo.policy.settings import ModelSettings, Sampling
 from dgrpo.records import Received, RoundRecord
 from dgrpo.swarm import Swarm
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic

@@ -25,8 +25,8 @@ from dgrpo.judging.line import Line
 from dgrpo.judging.local import LocalJudge
 from dgrpo.judging.replies import REPLY_BYTES
 from dgrpo.judging.verdicts import Opinion, Policy, verdict_of
-from dgrpo.policy.model import ModelSettings, load_model
-from dgrpo.policy.sampling import Sampling
+from dgrpo.policy.model import load_model
+from dgrpo.policy.settings import ModelSettings, Sampling
 
 pytestmark = pytest.mark.xdist_group("judge")  # one worker teaches the small judge
 YES, NO = chat("Fine. <decision> yes </decision>"), chat("<decision> no </decision>")

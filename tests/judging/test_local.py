@@ -16,8 +16,8 @@ from tokenizers.normalizers import Replace
 from dgrpo.judging.bench import Question
 from dgrpo.judging.local import LocalJudge, PromptTexts, log_odds, odds_items
 from dgrpo.judging.verdicts import Opinion
-from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
-from dgrpo.policy.sampling import Sampling
+from dgrpo.policy.model import LanguageModel, load_model
+from dgrpo.policy.settings import ModelSettings, Sampling
 
 pytestmark = pytest.mark.xdist_group("judge")  # one worker teaches the small judge
 PAPER = Sampling(max_tokens=48, temperature=0.6, top_k=10, top_p=0.9)

@@ -13,8 +13,8 @@ from dgrpo.judging.bench import Question
 from dgrpo.judging.local import LocalJudge, PromptTexts
 from dgrpo.judging.template import ChatTemplate
 from dgrpo.judging.verdicts import Opinion
-from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
-from dgrpo.policy.sampling import Sampling
+from dgrpo.policy.model import LanguageModel, load_model
+from dgrpo.policy.settings import ModelSettings, Sampling
 
 MESSAGES = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
 

@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from dgrpo.errors import DgrpoError
-from dgrpo.learning.learner import Learner, LearnerSettings
-from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
+from dgrpo.learning.learner import Learner
+from dgrpo.learning.settings import LearnerSettings
+from dgrpo.policy.model import LanguageModel, load_model
 from dgrpo.policy.noise import sampling_key
-from dgrpo.policy.sampling import SampleRequest, Sampling, sample
+from dgrpo.policy.sampling import SampleRequest, sample
 from dgrpo.policy.scoring import ScoreItem
+from dgrpo.policy.settings import ModelSettings, Sampling
 
 PROMPTS = (
     "Question: There are 34 girls in the yard. How many kids are in the yard?\nAnswer:\n",

@@ -10,9 +10,10 @@ import torch
 from tests.policy.tiny_models import of_family
 
 from dgrpo.exchange.admission import Admission
-from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
-from dgrpo.policy.sampling import SampleRequest, Sampling, sample
+from dgrpo.policy.model import LanguageModel, load_model
+from dgrpo.policy.sampling import SampleRequest, sample
 from dgrpo.policy.scoring import ScoreItem, forward_pass
+from dgrpo.policy.settings import ModelSettings, Sampling
 from dgrpo.records import Completion, Prompt
 from dgrpo.tasks.assignment import Assignment
 

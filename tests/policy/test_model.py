@@ -16,9 +16,10 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from dgrpo.errors import DgrpoError
 from dgrpo.experiment import experiment_from
-from dgrpo.policy.model import SHIPPED, LanguageModel, ModelSettings, digest_of, load_model
-from dgrpo.policy.sampling import SampleRequest, Sampling, sample
+from dgrpo.policy.model import LanguageModel, digest_of, load_model
+from dgrpo.policy.sampling import SampleRequest, sample
 from dgrpo.policy.scoring import ScoreItem, forward_pass
+from dgrpo.policy.settings import SHIPPED, ModelSettings, Sampling
 
 
 @pytest.fixture(scope="module")

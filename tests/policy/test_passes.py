@@ -12,9 +12,10 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from dgrpo.errors import DgrpoError
 from dgrpo.policy import passes
-from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
+from dgrpo.policy.model import LanguageModel, load_model
 from dgrpo.policy.passes import check_passes
 from dgrpo.policy.room import hold_rope
+from dgrpo.policy.settings import ModelSettings
 
 EXPERTS = {
     "num_local_experts": 4,

@@ -10,10 +10,11 @@ import torch
 from tests.policy.tiny_models import of_family
 
 from dgrpo.errors import DgrpoError
-from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
+from dgrpo.policy.model import LanguageModel, load_model
 from dgrpo.policy.room import check_room, hold_rope, positions
-from dgrpo.policy.sampling import SampleRequest, Sampling, sample
+from dgrpo.policy.sampling import SampleRequest, sample
 from dgrpo.policy.scoring import ScoreItem, forward_pass
+from dgrpo.policy.settings import ModelSettings, Sampling
 
 PROMPTS = ["Question: Tom has 3 cows.\nAnswer:\n", "Q"]
 DYNAMIC = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 1e4}

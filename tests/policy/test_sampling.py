@@ -10,10 +10,11 @@ import torch
 
 from dgrpo.errors import DgrpoError
 from dgrpo.policy.decoding import RepeatedPrompts, SharedPrompts
-from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
+from dgrpo.policy.model import LanguageModel, load_model
 from dgrpo.policy.noise import key_tensor, sampling_key
-from dgrpo.policy.sampling import SampleRequest, Sampling, choose, sample
+from dgrpo.policy.sampling import SampleRequest, choose, sample
 from dgrpo.policy.scoring import ScoreItem, forward_pass
+from dgrpo.policy.settings import ModelSettings, Sampling
 
 PROMPTS = (
     "Question: There are 34 girls in the yard. How many kids are in the yard?\nAnswer:\n",

@@ -9,10 +9,11 @@ import torch
 from tests.policy.tiny_models import of_family
 
 from dgrpo.errors import DgrpoError
-from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
+from dgrpo.policy.model import LanguageModel, load_model
 from dgrpo.policy.noise import key_tensor, sampling_key
-from dgrpo.policy.sampling import SampleRequest, Sampling, choose, sample
+from dgrpo.policy.sampling import SampleRequest, choose, sample
 from dgrpo.policy.scoring import ForwardPass, ScoreItem, forward_pass
+from dgrpo.policy.settings import ModelSettings, Sampling
 
 RANK = ("rank",)
 PROMPTS = (

@@ -12,7 +12,8 @@ import pytest
 from huggingface_hub import constants
 
 from dgrpo.errors import DgrpoError
-from dgrpo.policy.model import ModelSettings, load_model
+from dgrpo.policy.model import load_model
+from dgrpo.policy.settings import ModelSettings
 from dgrpo.policy.source import loading_options
 
 NAME = "nobody/no-such-model"

@@ -15,8 +15,9 @@ from transformers import PreTrainedTokenizerFast
 
 from dgrpo.errors import DgrpoError
 from dgrpo.exchange.admission import Admission
-from dgrpo.policy.model import SHIPPED, ModelSettings, load_model
+from dgrpo.policy.model import load_model
 from dgrpo.policy.scoring import ScoreItem, forward_pass
+from dgrpo.policy.settings import SHIPPED, ModelSettings
 from dgrpo.policy.vocabulary import check_tokenizer
 from dgrpo.records import Completion, Prompt
 from dgrpo.tasks.assignment import Assignment

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from dgrpo.errors import DgrpoError
-from dgrpo.policy.model import SHIPPED, ModelSettings, load_model
+from dgrpo.policy.model import load_model
+from dgrpo.policy.settings import SHIPPED, ModelSettings
 from dgrpo.pretraining.card import measure_card
 from dgrpo.pretraining.pretrain import make_model
 from dgrpo.pretraining.recipe import Recipe, find_recipe

@@ -15,24 +15,23 @@ import asyncio
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from dgrpo.defenses.base import Defense, Receiver, RunningDefense
 from dgrpo.errors import DgrpoError
-from dgrpo.judging.address import checked_url, key_of, proxy_of
 from dgrpo.judging.bench import Bench, Question, shared_bench
-from dgrpo.judging.endpoint import EndpointJudge
 from dgrpo.judging.fields import checked_fields, fields_to_send, wants_seed
-from dgrpo.judging.line import Line
-from dgrpo.judging.local import LocalJudge, PromptTexts
 from dgrpo.judging.prompts import Style
 from dgrpo.judging.template import checked_arguments
 from dgrpo.judging.verdicts import Policy, check_decision, verdict_of
-from dgrpo.policy.model import SHIPPED, ModelSettings, digest_of, load_model
-from dgrpo.policy.sampling import Sampling
+from dgrpo.policy.settings import SHIPPED, ModelSettings, Sampling
 from dgrpo.records import Batch, Verdict
+
+if TYPE_CHECKING:
+    from dgrpo.judging.endpoint import EndpointJudge
+    from dgrpo.judging.local import LocalJudge
 
 SHIPPED_JUDGE = "judge-nano"
 _HERE = ("device", "dtype", "batch", "top_k", "template_arguments")
@@ -117,7 +116,11 @@ class Judge(Defense):
     @field_validator("endpoint")
     @classmethod
     def _is_a_url(cls, value: str | None) -> str | None:
-        return value if value is None else checked_url(value)
+        if value is None:
+            return None
+        from dgrpo.judging.address import checked_url
+
+        return checked_url(value)
 
     @field_validator("endpoint_fields")
     @classmethod
@@ -188,10 +191,16 @@ class Judge(Defense):
     def _bench(self) -> Bench:
         if self.endpoint:
             return Bench(self._remote(self.endpoint), f"{self.model}@{self.endpoint}")
+        from dgrpo.policy.source import digest_of
+
         with _of_the_judge():
             return Bench(self._local(), digest_of(self.model))
 
     def _remote(self, url: str) -> EndpointJudge:
+        from dgrpo.judging.address import key_of, proxy_of
+        from dgrpo.judging.endpoint import EndpointJudge
+        from dgrpo.judging.line import Line
+
         own = {
             "temperature": self.temperature,
             "top_p": self.top_p,
@@ -216,6 +225,9 @@ class Judge(Defense):
         )
 
     def _local(self) -> LocalJudge:
+        from dgrpo.judging.local import LocalJudge, PromptTexts
+        from dgrpo.policy.model import load_model
+
         settings = ModelSettings(name=self.model, device=self.device, dtype=self.dtype)
         model = load_model(settings)
         PromptTexts(model, self._style, self.criticism, self.template_arguments)  # fails early

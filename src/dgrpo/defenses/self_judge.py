@@ -8,19 +8,19 @@ Zhao et al. 2021, "Calibrate Before Use").
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from dgrpo.defenses.base import Need, Receiver, RunningDefense, StatelessDefense
 from dgrpo.judging.bench import Question
-from dgrpo.judging.local import PromptTexts, judge_key, log_odds, odds_items, odds_opinion
 from dgrpo.judging.prompts import Style
 from dgrpo.judging.template import checked_arguments
 from dgrpo.judging.verdicts import Opinion, Policy, check_decision, opinion_of, verdict_of
-from dgrpo.policy.sampling import SampleRequest
-from dgrpo.policy.statistics import LOGPROB
 from dgrpo.records import Batch, Verdict
+
+if TYPE_CHECKING:
+    from dgrpo.judging.local import PromptTexts
 
 
 class SelfJudge(StatelessDefense):
@@ -95,13 +95,15 @@ class SelfJudge(StatelessDefense):
         ]
 
     async def _odds(self, asked: list[Question], node: Receiver) -> dict[Question, Opinion]:
+        from dgrpo.judging.local import log_odds, odds_items, odds_opinion
+
         empty = {q: Question(q.prompt_key, q.prompt_text, "") for q in asked}
         wanted = [*asked, *empty.values()] if self.calibrated else asked
         texts, opinions = self._texts(wanted, node)
         if not texts:
             return opinions
         scores = await node.policy.score(odds_items(node.model, list(texts.values())))
-        odds = dict(zip(texts, log_odds([s[LOGPROB] for s in scores]), strict=True))
+        odds = dict(zip(texts, log_odds([s["logprob"] for s in scores]), strict=True))
         for question in asked:
             if question not in opinions:
                 prior = odds.get(empty[question], 0.0) if self.calibrated else 0.0
@@ -112,6 +114,9 @@ class SelfJudge(StatelessDefense):
         texts, opinions = self._texts(asked, node)
         if not texts:
             return opinions
+        from dgrpo.judging.local import judge_key
+        from dgrpo.policy.sampling import SampleRequest
+
         drawn = await node.policy.generate(
             [SampleRequest(text, judge_key(question)) for question, text in texts.items()]
         )
@@ -131,4 +136,6 @@ class SelfJudge(StatelessDefense):
         )
 
     def _prompts(self, node: Receiver) -> PromptTexts:
+        from dgrpo.judging.local import PromptTexts
+
         return PromptTexts(node.model, self.style, self.criticism, self.template_arguments)

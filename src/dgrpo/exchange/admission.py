@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from dgrpo.policy.model import LanguageModel
 from dgrpo.records import Completion, Prompt, Received
 from dgrpo.tasks.assignment import Assignment
+
+if TYPE_CHECKING:
+    from dgrpo.policy.model import LanguageModel
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from typing import Any
 
 from dgrpo.errors import DgrpoError
 from dgrpo.experiment import named_defenses
-from dgrpo.learning.frozen import FrozenModel
-from dgrpo.learning.local import LocalPolicy
+from dgrpo.learning.alone import LocalPolicy
+from dgrpo.learning.still import FrozenModel
 from dgrpo.policy.model import LanguageModel
-from dgrpo.policy.sampling import Sampling
 from dgrpo.policy.scoring import score_items
+from dgrpo.policy.settings import Sampling
 from dgrpo.policy.statistics import known_statistics
 from dgrpo.records import Batch, Prompt, Received, TokenStatistics
 from dgrpo.screening import MODEL, REWARDS, Screened, screen, start_defenses

@@ -25,8 +25,9 @@ from dgrpo.judging.verdicts import ACCEPT_WORD, REJECT_WORD, Opinion, opinion_of
 from dgrpo.policy.model import LanguageModel
 from dgrpo.policy.noise import sampling_key
 from dgrpo.policy.room import positions
-from dgrpo.policy.sampling import SampleRequest, Sampling, sample
+from dgrpo.policy.sampling import SampleRequest, sample
 from dgrpo.policy.scoring import ScoreItem, forward_pass
+from dgrpo.policy.settings import Sampling
 from dgrpo.policy.statistics import LOGPROB
 
 SHORTEST_REPLY = 16

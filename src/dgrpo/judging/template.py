@@ -11,23 +11,26 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Any
 
 from dgrpo.errors import DgrpoError, first_line
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 DATE = datetime(2024, 7, 26, 12, 0, tzinfo=UTC)
 """The date of every prompt: Llama 3's template prints this day where it has no clock."""
 _CLOCK = "strftime_now"
 """The function by which templates ask for the time."""
 _CODES = "aAwdbBmyYHIMSpfzZjUWcxXGuVeDFTRh"
-_RESERVED = {
-    "messages",
-    "conversations",
-    _CLOCK,
-    *inspect.signature(PreTrainedTokenizerBase.apply_chat_template).parameters,
-}
+
+
+def _reserved() -> set[str]:
+    """Names that a template's arguments cannot have, since the tokenizer's own have them."""
+    from transformers import PreTrainedTokenizerBase
+
+    own = inspect.signature(PreTrainedTokenizerBase.apply_chat_template).parameters
+    return {"messages", "conversations", _CLOCK, *own}
 
 
 class ChatTemplate:
@@ -76,7 +79,7 @@ class ChatTemplate:
 def checked_arguments(arguments: Mapping[str, Any]) -> None:
     """Raises ValueError for an argument that is not the template's to take."""
     for name in arguments:
-        if name in _RESERVED:
+        if name in _reserved():
             raise ValueError(f"must not hold {name}, which the judge sets itself")
 
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
@@ -20,32 +19,11 @@ from dgrpo.policy.cache import foreign_layers
 from dgrpo.policy.language_model import LanguageModel
 from dgrpo.policy.passes import TOLERANCE, check_passes
 from dgrpo.policy.room import hold_rope
-from dgrpo.policy.source import SHIPPED, digest_of, loading_options, locate
+from dgrpo.policy.settings import ModelSettings
+from dgrpo.policy.source import digest_of, loading_options, locate
 from dgrpo.policy.vocabulary import check_tokenizer, keep_to_weights
 
-__all__ = [
-    "SHIPPED",
-    "LanguageModel",
-    "ModelSettings",
-    "digest_of",
-    "load_model",
-    "locate",
-]
-
-
-class ModelSettings(BaseModel):
-    """Which model a node trains."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    name: str = "gsm-nano"
-    """A shipped model, a local folder in Hugging Face format, or a name on a model hub."""
-    device: str = "cpu"
-    """torch device: `cpu`, `cuda`, `cuda:1`, …"""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """What forward passes are computed in. Weights are kept and stepped in float32: in less, Adam's
-    small steps vanish. `bfloat16` is autocast; `float16` is refused in training, since gradients
-    leave its range. A judge's weights are of its own `dtype`."""
+__all__ = ["LanguageModel", "digest_of", "load_model", "locate"]
 
 
 def load_model(settings: ModelSettings, *, trained: bool = False) -> LanguageModel:

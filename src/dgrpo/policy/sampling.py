@@ -11,13 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 
 from dgrpo.errors import DgrpoError
 from dgrpo.policy.decoding import start_decoding
 from dgrpo.policy.language_model import LanguageModel
 from dgrpo.policy.noise import Key, gumbel, key_tensor
 from dgrpo.policy.padding import PaddedPrompts
+from dgrpo.policy.settings import Sampling
 
 COMPACT_AT = 0.2
 """Share of ended rows at which the batch is compacted: not for each, the cache is copied then."""
@@ -26,23 +26,6 @@ BLOWN_UP = (
     '"float32"; the last checkpoint is intact'
 )
 """What to do about a model whose numbers are not finite."""
-
-
-class Sampling(BaseModel):
-    """How completions are sampled, in training and in evaluation."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
-    )
-
-    max_tokens: int = Field(96, ge=1)
-    """Longest completion in tokens, end token included (paper: 1024 for Qwen2.5)."""
-    temperature: float = Field(1.0, ge=0)
-    """0 takes the most likely token."""
-    top_k: int = Field(50, ge=0)
-    """Only the k most likely tokens can be drawn; 0: all of them (paper: 50 of 151,936)."""
-    top_p: float = Field(1.0, gt=0, le=1)
-    """Only the smallest set of tokens with this much probability can be drawn; 1: all."""
 
 
 @dataclass(frozen=True, slots=True)

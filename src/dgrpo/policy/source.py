@@ -18,12 +18,11 @@ from huggingface_hub.errors import (
 )
 
 from dgrpo.errors import DgrpoError, did_you_mean, first_line
+from dgrpo.policy.settings import SHIPPED
 
 _MODEL_FILES = ("*.safetensors", "*.bin", "*.json", "*.jinja", "*.model", "*.txt")
 """Files of a model's folder that make it what it is: weights, settings, tokenizer."""
 _ADAPTER = "adapter_config.json"
-SHIPPED = Path(__file__).parent.parent / "shipped"
-"""Where the package keeps its own small models, one folder each."""
 
 
 def locate(name: str) -> str:

@@ -10,9 +10,10 @@ import torch
 
 from dgrpo.judging.acceptance.card import measure_judge
 from dgrpo.measurement.intervals import wilson
-from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
+from dgrpo.policy.model import LanguageModel, load_model
 from dgrpo.policy.noise import sampling_key
-from dgrpo.policy.sampling import SampleRequest, Sampling, sample
+from dgrpo.policy.sampling import SampleRequest, sample
+from dgrpo.policy.settings import ModelSettings, Sampling
 from dgrpo.pretraining.recipe import Recipe
 from dgrpo.tasks.gsm_python import GsmPython
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic

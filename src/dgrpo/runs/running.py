@@ -62,6 +62,13 @@ def run_experiment(experiment: Experiment, seed: int, out: Path | None, watch: W
         return _play(experiment, seed, task, folder, watch)
 
 
+def run(
+    experiment: Experiment, seed: int = 0, *, out: Path | None = None, watch: Watcher | None = None
+) -> Finished:
+    """Play one seed to its last round, or return it if it is finished; see `run_experiment`."""
+    return run_experiment(experiment, seed, out, watch or (lambda line: None))
+
+
 def _play(
     experiment: Experiment, seed: int, task: LoadedTask, folder: RunFolder, watch: Watcher
 ) -> Finished:

@@ -13,7 +13,8 @@ from dgrpo.attacks.text import Text, sentences
 from dgrpo.experiment import load_experiment
 from dgrpo.judging.acceptance.card import MODES, accepted, judge_table, measure_judge, shipped_card
 from dgrpo.judging.acceptance.cases import USUAL_FUNCTIONS, Kind, is_plain, kinds, oracle, poisoned
-from dgrpo.policy.model import SHIPPED, ModelSettings, load_model
+from dgrpo.policy.model import load_model
+from dgrpo.policy.settings import SHIPPED, ModelSettings
 from dgrpo.pretraining.recipe import CODE_TEMPLATES, Recipe, find_recipe
 from dgrpo.records import Prompt
 from dgrpo.tasks.gsm_python import GsmPython

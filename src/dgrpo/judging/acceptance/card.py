@@ -22,8 +22,8 @@ from dgrpo.judging.acceptance.cases import Kind, kinds
 from dgrpo.judging.bench import Bench, Question
 from dgrpo.judging.local import LocalJudge
 from dgrpo.measurement.intervals import wilson
-from dgrpo.policy.model import SHIPPED, LanguageModel, ModelSettings, load_model
-from dgrpo.policy.sampling import Sampling
+from dgrpo.policy.model import LanguageModel, load_model
+from dgrpo.policy.settings import SHIPPED, ModelSettings, Sampling
 from dgrpo.policy.threads import one_thread
 
 COMPLETIONS = 500

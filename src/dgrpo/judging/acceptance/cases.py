@@ -23,9 +23,10 @@ from dgrpo.attacks.equation import Equation
 from dgrpo.attacks.long_answer import LongAnswer
 from dgrpo.attacks.text import Text
 from dgrpo.judging.plain import is_plain
-from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
+from dgrpo.policy.model import LanguageModel, load_model
 from dgrpo.policy.noise import sampling_key
-from dgrpo.policy.sampling import SampleRequest, Sampling, sample
+from dgrpo.policy.sampling import SampleRequest, sample
+from dgrpo.policy.settings import ModelSettings, Sampling
 from dgrpo.records import Completion, Prompt
 from dgrpo.tasks.assignment import Slot
 from dgrpo.tasks.base import LoadedTask

@@ -15,10 +15,11 @@ from dgrpo.plugins import Plugin
 from dgrpo.records import TokenStatistics, UpdateStats
 
 if TYPE_CHECKING:
-    from dgrpo.learning.learner import LearnerSettings
-    from dgrpo.policy.model import LanguageModel, ModelSettings
-    from dgrpo.policy.sampling import SampleRequest, Sampling
+    from dgrpo.learning.settings import LearnerSettings
+    from dgrpo.policy.model import LanguageModel
+    from dgrpo.policy.sampling import SampleRequest
     from dgrpo.policy.scoring import ScoreItem
+    from dgrpo.policy.settings import ModelSettings, Sampling
 
 
 @dataclass(frozen=True, slots=True)

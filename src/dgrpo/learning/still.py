@@ -1,27 +1,17 @@
-"""A model that never learns: a node that only samples and screens, or a guard outside a swarm."""
+"""A model that samples and scores, and never learns: of a frozen node, or of a guard."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 
-from dgrpo.learning.base import Policy, PolicySettings
-from dgrpo.policy.model import LanguageModel, load_model
-from dgrpo.policy.sampling import SampleRequest, Sampling, sample
+from dgrpo.policy.model import LanguageModel
+from dgrpo.policy.sampling import SampleRequest, sample
 from dgrpo.policy.scoring import ScoreItem, forward_pass
+from dgrpo.policy.settings import Sampling
 from dgrpo.records import TokenStatistics, UpdateStats
-
-
-class Frozen(Policy):
-    """A model that keeps its first weights: it samples, scores and screens, and never learns."""
-
-    name: ClassVar[str] = "frozen"
-
-    def load(self, settings: PolicySettings) -> FrozenModel:
-        """See `Policy.load`."""
-        return FrozenModel(load_model(settings.model), settings.sampling)
 
 
 class FrozenModel:

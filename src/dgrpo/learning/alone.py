@@ -1,31 +1,20 @@
-"""A model in this process, trained whole; and a node's view of one, without a swarm around it."""
+"""A node's view of its model without a swarm around it: every call is computed at once."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING
 
-from dgrpo.learning.base import Policy, PolicySettings, Trainable
-from dgrpo.learning.learner import Learner
-from dgrpo.policy.model import load_model
-from dgrpo.policy.sampling import SampleRequest
-from dgrpo.policy.scoring import ScoreItem
+from dgrpo.learning.policies import Trainable
 from dgrpo.records import TokenStatistics, UpdateStats
 
-
-class Local(Policy):
-    """A model in this process; all of its weights are trained."""
-
-    name: ClassVar[str] = "local"
-
-    def load(self, settings: PolicySettings) -> Learner:
-        """See `Policy.load`."""
-        model = load_model(settings.model, trained=True)
-        return Learner(model, settings.learner, settings.sampling, completions=settings.completions)
+if TYPE_CHECKING:
+    from dgrpo.policy.sampling import SampleRequest
+    from dgrpo.policy.scoring import ScoreItem
 
 
 class LocalPolicy:
-    """A `Trainable` as a node's own policy: every call is computed at once, for this node alone."""
+    """A `Trainable` as a node's own policy. See `NodePolicy`."""
 
     def __init__(self, trainable: Trainable) -> None:
         self.trainable = trainable
