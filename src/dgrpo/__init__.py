@@ -1,6 +1,6 @@
 """Decentralised GRPO: the training system, the attacks on it, the defenses, and the measurements.
 
-`from dgrpo import Experiment, run, Guard` works. Each name is imported when it is asked for, so that
+`from dgrpo import Experiment, run, Guard` works. Each name is imported when it is asked for, so
 reading an experiment file loads no torch.
 """
 
