@@ -243,6 +243,28 @@ def test_sampling_uses_no_global_random_state(
     assert np.array_equal(np.random.get_state()[1], before[2])
 
 
+def test_the_smallest_id_wins_a_tie_whatever_the_candidates_order() -> None:
+    # devices order topk's candidates in their own ways
+    noiseless = 1e-30  # too little to part equal logits
+    logits = torch.zeros(1, 1024)
+    logits[0, [900, 17, 512, 3 * 17]] = 5.0
+    for sampling in (
+        Sampling(top_k=4, temperature=noiseless),
+        Sampling(top_k=50, temperature=noiseless),
+        Sampling(top_k=0, temperature=noiseless),
+        Sampling(temperature=0),
+    ):
+        assert _choices(logits[0], sampling, 3).tolist() == [17] * 3
+
+
+def test_of_logits_that_are_not_numbers_one_such_is_chosen() -> None:
+    logits = torch.randn(1024, generator=torch.Generator().manual_seed(0))
+    logits[[7, 300]] = torch.nan
+    for sampling in (Sampling(), Sampling(top_k=0), Sampling(top_p=0.9)):
+        assert set(_choices(logits, sampling, 4).tolist()) <= set(range(1024))
+    assert set(_choices(logits, Sampling(top_k=0), 4).tolist()) <= {7, 300}
+
+
 def _choices(logits: torch.Tensor, settings: Sampling, draws: int) -> torch.Tensor:
     keys = key_tensor([sampling_key("chi", i) for i in range(draws)], torch.device("cpu"))
     return choose(logits.expand(draws, -1), keys, 0, settings)

@@ -114,4 +114,6 @@ def choose(
         values, candidates = logits, torch.arange(logits.shape[-1], device=logits.device)[None]
         candidates = candidates.expand_as(logits)
     noisy = values + sampling.temperature * gumbel(keys, position, candidates)
-    return candidates.gather(1, noisy.argmax(dim=-1, keepdim=True)).squeeze(1)
+    # of equal ones the smallest id: topk's order among its candidates is each device's own
+    best = (noisy == noisy.amax(dim=-1, keepdim=True)) | noisy.isnan()
+    return candidates.where(best, logits.shape[-1]).amin(dim=-1)
