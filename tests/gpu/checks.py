@@ -237,8 +237,6 @@ def rounds_are_played(device: torch.device) -> None:
         }
     )
     swarm = Swarm(experiment, 0, task=Apples("apples", pool[:8], pool[8:]), share_replicas=False)
-    for one in swarm.learners:
-        plain_attention(one.model, device)
     assert all(one.model.device.type == device.type for one in swarm.learners)
     for round_index in range(2):
         for record in swarm.play(round_index):
@@ -301,15 +299,8 @@ def moved(model: LanguageModel, device: torch.device) -> LanguageModel:
     """A copy on `device`."""
     copy = model.clone()
     copy.network.to(device)  # type: ignore[arg-type]
-    return plain_attention(replace(copy), device)
-
-
-def plain_attention(model: LanguageModel, device: torch.device) -> LanguageModel:
-    """The same model; on a device without fused attention it attends without."""
-    if device.type not in ("cpu", "cuda"):
-        model.network.set_attn_implementation("eager")
-        model.network.tie_weights()  # a device of another kind gets parameters of its own
-    return model
+    copy.network.tie_weights()  # a device that pretends gives each module parameters of its own
+    return replace(copy)
 
 
 def asked() -> list[Any]:

@@ -2,7 +2,7 @@
 
 Tensors on it refuse to meet tensors of the CPU, except numbers and indices, and they refuse to
 become numpy arrays. What runs on it puts its tensors where the model is. Leaves out: a GPU's
-rounding, kernels and memory, autocast, and fused attention (`strict` networks attend by `eager`).
+rounding, kernels and memory; autocast, which changes nothing there.
 """
 
 from __future__ import annotations
@@ -78,6 +78,8 @@ def pretended() -> Iterator[None]:
     library.impl("empty.memory_format", _empty, "PrivateUse1")
     library.impl("empty_strided", _empty, "PrivateUse1")
     library.impl("_copy_from", _copy, "PrivateUse1")
+    autocast = torch.library.Library("_", "IMPL", "AutocastPrivateUse1")
+    autocast.fallback(torch.library.fallthrough_kernel)
     with _Everywhere():
         yield
 
