@@ -164,9 +164,14 @@ def train_with_trl(
     rows: list[dict[str, str]],
     reward: Callable[..., list[float | None]],
     settings: Settings,
+    *,
+    stop: Callable[[], bool] = lambda: False,
     **config: Any,
 ) -> TrlTimes:
-    """Train on the rows' prompts; `config` is what else GRPOConfig is to be told."""
+    """Train on the rows' prompts; `config` is what else GRPOConfig is to be told.
+
+    stop: asked after each step whether it is to be the last.
+    """
     from datasets import Dataset
     from transformers import TrainerCallback
     from trl.trainer.grpo_config import GRPOConfig
@@ -179,9 +184,11 @@ def train_with_trl(
     class Clock(TrainerCallback):  # type: ignore[misc, unused-ignore]
         """Notes the time after each step."""
 
-        def on_step_end(self, *_: Any, **__: Any) -> None:
+        def on_step_end(self, *given: Any, **_: Any) -> None:
             """Note the time."""
             ends.append(time.perf_counter())
+            control = given[2]  # after the arguments and the state
+            control.should_training_stop |= stop()
 
     given: dict[str, Any] = {
         "bf16": False,

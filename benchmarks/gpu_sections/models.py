@@ -3,9 +3,8 @@
 * `gsm-nano`, which the package ships, on questions in the manner of those that it was trained on
 * one of Qwen2.5-1.5B's shape with random weights, on sequences of made-up words
 
-A random model's logits hardly differ, and each rounding would change their order. `SHARPNESS`
-spreads them about as far as a trained model's, so that its figures mean something; it stays a
-random model.
+A random model's logits hardly differ, and each rounding would change their order: `SHARPNESS`
+spreads them. It stays a random model, whose figures are no trained model's.
 """
 
 from __future__ import annotations

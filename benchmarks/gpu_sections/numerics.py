@@ -82,7 +82,7 @@ def run(plan: Plan, part: Part) -> None:
 def of_model(plan: Plan, part: Part, name: str, model: LanguageModel, sizes: Sizes) -> None:
     """Notes a comparison per sender and receiver."""
     on_device = everyone(model, plan.device)
-    on_cpu = Numerics("CPU float32", model if model.device == CPU else moved(model, CPU))
+    on_cpu = Numerics("CPU float32", model if model.device.type == "cpu" else moved(model, CPU))
     prompts = (
         [prompt.text for prompt in questions(sizes.prompts)]
         if name == "gsm-nano"
@@ -107,7 +107,7 @@ def of_model(plan: Plan, part: Part, name: str, model: LanguageModel, sizes: Siz
 
 def everyone(model: LanguageModel, device: torch.device) -> dict[str, Numerics]:
     """The model on the device, in every precision."""
-    exact = model if model.device == device else moved(model, device)
+    exact = model if model.device.type == device.type else moved(model, device)
     rough = replace(exact, network=copy.deepcopy(exact.network).bfloat16())
     where = "GPU" if device.type == "cuda" else device.type
     return {

@@ -26,6 +26,8 @@ from gpu_sections.plan import Part, Plan
 LEARNING_RATE = 1e-6
 """Small: what is measured does not depend on it, and weights stay near where they were."""
 SEED = 0
+MARGIN = 1.3
+"""Another round begins if this many times as long as the last one is left of the budget."""
 K = 50
 
 
@@ -39,15 +41,15 @@ def settings(plan: Plan) -> Settings:
 def run_dgrpo(plan: Plan, part: Part) -> None:
     """With screening; without where the check cannot be loaded."""
     make_model(plan, part)
-    part.measure("dgrpo, with top-k", 60, lambda: dgrpo(plan, screened=True))
+    part.measure("dgrpo, with top-k", 45, lambda: dgrpo(plan, screened=True))
     if "dgrpo, with top-k" not in part.measured:
-        part.measure("dgrpo, no defense", 60, lambda: dgrpo(plan, screened=False))
+        part.measure("dgrpo, no defense", 45, lambda: dgrpo(plan, screened=False))
 
 
 def run_trl(plan: Plan, part: Part) -> None:
     """Left out where TRL or what it needs is missing."""
     make_model(plan, part)
-    part.measure("TRL", 60, lambda: trl(plan))
+    part.measure("TRL", 45, lambda: trl(plan))
 
 
 def make_model(plan: Plan, part: Part) -> None:
@@ -87,13 +89,17 @@ def dgrpo(plan: Plan, *, screened: bool) -> dict[str, Any]:
     memory = Memory(plan)
     rounds, outside = [], []
     for round_index in range(sizes.rounds + 1):
+        before = plan.left()
         record = swarm.play(round_index)[0]
         rounds.append(record)
         outside += [v.score >= K for one in record.judged for v in one.verdicts.values()]
+        if round_index and plan.left() < MARGIN * (before - plan.left()):
+            break
     timed = [{**record.seconds} for record in rounds[1:]]
     phases = {name: statistics.median(one[name] for one in timed) for name in timed[0]}
     seconds = statistics.median(sum(one.values()) for one in timed)
     result = {
+        "rounds": len(timed),
         "seconds": seconds,
         "phases": phases,
         "tokens": sum(len(one.received.token_ids) for one in rounds[-1].judged),
@@ -123,12 +129,19 @@ def trl(plan: Plan) -> dict[str, Any]:
         tokens.append(sum(map(len, completion_ids)))
         return [coin(text) for text in completions]
 
+    steps: list[float] = []
+
+    def stop() -> bool:
+        steps.append(plan.left())
+        return len(steps) > 1 and steps[-1] < MARGIN * (steps[-2] - steps[-1])
+
     memory = Memory(plan)
     times = train_with_trl(
         model,
         [{"prompt": prompt.text} for prompt in task.train],
         reward,
         sizes,
+        stop=stop,
         use_cpu=plan.device.type == "cpu",
         bf16=plan.device.type == "cuda",
         learning_rate=LEARNING_RATE,
@@ -136,6 +149,7 @@ def trl(plan: Plan) -> dict[str, Any]:
     seconds = statistics.median(times.seconds)
     generating = statistics.median(times.generating)
     return {
+        "rounds": len(times.seconds),
         "seconds": seconds,
         "phases": {"generate": generating, "rest": seconds - generating},
         "tokens": tokens[-1],

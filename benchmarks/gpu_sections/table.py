@@ -50,13 +50,13 @@ def rounds(measured: dict[str, Any]) -> Iterator[str]:
     """Seconds, memory and phases."""
     for name, one in measured.items():
         phases = ", ".join(f"{phase} {seconds:.2f}" for phase, seconds in one["phases"].items())
-        yield f"- {name}: **{one['seconds']:.2f} s** a round ({phases}), "
-        yield f"  {one['completions']} completions of {one['tokens']:,} tokens together, "
+        yield f"- {name}: **{one['seconds']:.2f} s** a round, median of {one['rounds']} ({phases}),"
+        yield f"  {one['completions']} completions of {one['tokens']:,} tokens together,"
         yield f"  peak memory {one['peak_mb'] / 1024:.1f} GiB"
         if "screening_share" in one:
             outside = one["honest_outside"]
-            yield f"- screening is {100 * one['screening_share']:.1f} % of the round; "
-            yield f"  {outside['outside']} of {outside['completions']} honest completions hold a "
+            yield f"- screening is {100 * one['screening_share']:.1f} % of the round;"
+            yield f"  {outside['outside']} of {outside['completions']} honest completions hold a"
             yield "  token outside the receiver's 50 likeliest"
 
 

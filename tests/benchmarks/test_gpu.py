@@ -122,7 +122,7 @@ def test_sections_mix_no_devices(tmp_path: Path) -> None:
 
 
 def test_a_machine_that_lacks_packages_runs_the_rest_and_names_them(tmp_path: Path) -> None:
-    hidden = ("pydantic", "trl", "httpx2")
+    hidden = ("pydantic", "trl")
     (tmp_path / "sitecustomize.py").write_text(HIDE.format(hidden=hidden), encoding="utf-8")
     written = dry_run(
         tmp_path / "card.json", "--only", "suite", "draws", "round-trl", path=tmp_path
