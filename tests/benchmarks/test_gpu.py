@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from tests.gpu.checks import CHECKS
+from tests.gpu.test_on_a_device import PRETENDING
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "benchmarks" / "gpu.py"
@@ -104,6 +105,7 @@ def test_every_section_measures_all_that_it_names(tmp_path: Path) -> None:
     assert own["k = 20"]["hard_margins"] == {"above_0": 0, "infinite": 0, "largest_finite": 0}
 
 
+@PRETENDING
 def test_sections_mix_no_devices(tmp_path: Path) -> None:
     sections = ("draws", "round-dgrpo", "numerics")
     path = os.pathsep.join(map(str, (ROOT, ROOT / "src", ROOT / "benchmarks")))
