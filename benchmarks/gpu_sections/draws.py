@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from dgrpo.policy.noise import STEPS, gumbel, key_tensor, noise_of, sampling_key
-from dgrpo.policy.sampling import SampleRequest, Sampling, choose, sample
+from dgrpo.policy.sampling import SampleRequest, choose, sample
+from dgrpo.policy.settings import Sampling
 from gpu_sections.models import questions, shipped
 from gpu_sections.plan import Part, Plan
 

@@ -20,7 +20,8 @@ from typing import Any
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
-from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
+from dgrpo.policy.model import LanguageModel, load_model
+from dgrpo.policy.settings import ModelSettings
 from dgrpo.records import Prompt
 from dgrpo.tasks.base import LoadedTask, make_prompt
 

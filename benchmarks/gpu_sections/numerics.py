@@ -19,7 +19,8 @@ import torch
 
 from dgrpo.policy.model import LanguageModel
 from dgrpo.policy.noise import sampling_key
-from dgrpo.policy.sampling import SampleRequest, Sampling, sample
+from dgrpo.policy.sampling import SampleRequest, sample
+from dgrpo.policy.settings import Sampling
 from gpu_sections.models import moved, questions, random_model, shipped, words_task
 from gpu_sections.plan import Part, Plan
 from gpu_sections.views import COLUMNS, KS, Honest, View, prefill, scoring, stepwise

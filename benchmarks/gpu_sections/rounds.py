@@ -18,7 +18,8 @@ import torch
 from round_vs_trl import Settings, train_with_trl
 
 from dgrpo.experiment import experiment_from
-from dgrpo.policy.model import ModelSettings, load_model
+from dgrpo.policy.model import load_model
+from dgrpo.policy.settings import ModelSettings
 from dgrpo.swarm import Swarm
 from gpu_sections.models import coin, random_folder, save_random_model, words_task
 from gpu_sections.plan import Part, Plan

@@ -86,10 +86,10 @@ def scoring(model: LanguageModel, items: list[Honest], rows: int) -> View:
     view = []
     for start in range(0, len(items), rows):
         asked = [ScoreItem(one.prompt_text, one.ids) for one in items[start : start + rows]]
-        for scores in forward_pass(model, asked).scores():
-            seen = torch.full((len(COLUMNS), len(scores.ranks)), torch.nan, dtype=torch.float64)
-            seen[0] = torch.tensor(scores.logprobs, dtype=torch.float64)
-            seen[1] = torch.tensor(scores.ranks, dtype=torch.float64)
+        for scores in forward_pass(model, asked, statistics=("rank",)).statistics():
+            seen = torch.full((len(COLUMNS), len(scores["rank"])), torch.nan, dtype=torch.float64)
+            seen[0] = torch.tensor(scores["logprob"], dtype=torch.float64)
+            seen[1] = torch.tensor(scores["rank"], dtype=torch.float64)
             view.append(seen)
     return view
 

@@ -59,7 +59,8 @@ def noise_has_the_same_bits(device: torch.device) -> None:
 
 def draws_from_equal_logits_are_equal(device: torch.device) -> None:
     """Whatever the candidates: the k likeliest, the likeliest by mass, all, one."""
-    from dgrpo.policy.sampling import Sampling, choose
+    from dgrpo.policy.sampling import choose
+    from dgrpo.policy.settings import Sampling
 
     generator = torch.Generator().manual_seed(0)
     logits = 3 * torch.randn(2000, 1024, generator=generator)
@@ -80,7 +81,8 @@ def draws_from_equal_logits_are_equal(device: torch.device) -> None:
 
 def samples_repeat_and_end(device: torch.device) -> None:
     """The same requests give the same completions, which begin as those of the CPU do."""
-    from dgrpo.policy.sampling import Sampling, sample
+    from dgrpo.policy.sampling import sample
+    from dgrpo.policy.settings import Sampling
 
     ours, theirs = loaded(device), loaded(CPU)
     requests = asked()
@@ -100,11 +102,13 @@ def scores_are_those_of_the_cpu(device: torch.device) -> None:
     items = drawn_items(theirs)
     for options in ({}, {"temperature": 0.7}, {"bucket_tokens": 40}):
         with torch.no_grad():
-            there = forward_pass(ours, items, **options).scores()  # type: ignore[arg-type]
-            here = forward_pass(theirs, items, **options).scores()  # type: ignore[arg-type]
+            there, here = (
+                forward_pass(which, items, statistics=("rank",), **options).statistics()  # type: ignore[arg-type]
+                for which in (ours, theirs)
+            )
         close(
-            [p for one in there for p in one.logprobs],
-            [p for one in here for p in one.logprobs],
+            [p for one in there for p in one["logprob"]],
+            [p for one in here for p in one["logprob"]],
             2e-3,
         )
         ranks = [(a, b) for x, y in zip(there, here, strict=True) for a, b in pairs(x, y)]
@@ -115,8 +119,9 @@ def windowed_models_work(device: torch.device) -> None:
     """Of layers that keep a window only, neither prompts nor a cache of our own are shared."""
     from tests.policy.tiny_models import of_family
 
-    from dgrpo.policy.sampling import Sampling, sample
+    from dgrpo.policy.sampling import sample
     from dgrpo.policy.scoring import forward_pass
+    from dgrpo.policy.settings import Sampling
 
     theirs = of_family(loaded(CPU), "mistral", sliding_window=8)
     ours = moved(theirs, device)
@@ -126,15 +131,18 @@ def windowed_models_work(device: torch.device) -> None:
     assert sum(a == b for a, b in same) >= len(requests) - 2
     items = drawn_items(theirs)
     with torch.no_grad():
-        there, here = forward_pass(ours, items).scores(), forward_pass(theirs, items).scores()
+        there, here = (
+            forward_pass(ours, items).statistics(),
+            forward_pass(theirs, items).statistics(),
+        )
     # the model is random and sharp: it magnifies rounding
-    ours, theirs = ([p for one in scores for p in one.logprobs] for scores in (there, here))
+    ours, theirs = ([p for one in scores for p in one["logprob"]] for scores in (there, here))
     close(ours, theirs, 2e-2)
 
 
 def steps_are_those_of_the_cpu(device: torch.device) -> None:
     """Loss and gradient of one step, under every way to take it."""
-    from dgrpo.learning.learner import LearnerSettings
+    from dgrpo.learning.settings import LearnerSettings
 
     base = loaded(CPU)
     items, advantages = lesson(base)
@@ -162,8 +170,9 @@ def steps_teach(device: torch.device) -> None:
 
 def bfloat16_steps_teach(device: torch.device) -> None:
     """Autocast: passes are computed in bfloat16, weights are kept and stepped in float32."""
-    from dgrpo.policy.sampling import Sampling, sample
+    from dgrpo.policy.sampling import sample
     from dgrpo.policy.scoring import forward_pass
+    from dgrpo.policy.settings import Sampling
 
     model = replace(loaded(device), autocast=True)
     drawn = sample(model, asked(), Sampling(max_tokens=12), finite=True)
@@ -171,7 +180,7 @@ def bfloat16_steps_teach(device: torch.device) -> None:
     items = drawn_items(loaded(CPU))
     with torch.no_grad():
         rough, exact = (
-            [p for one in forward_pass(which, items).scores() for p in one.logprobs]
+            [p for one in forward_pass(which, items).statistics() for p in one["logprob"]]
             for which in (model, replace(model, autocast=False))
         )
     assert rough != exact, "nothing was computed in bfloat16"
@@ -182,7 +191,7 @@ def bfloat16_steps_teach(device: torch.device) -> None:
 
 def checkpoints_go_on(device: torch.device) -> None:
     """A saved learner goes on as the one that was saved does, on this device and on the CPU."""
-    from dgrpo.learning.learner import LearnerSettings
+    from dgrpo.learning.settings import LearnerSettings
 
     base = loaded(CPU)
     items, advantages = lesson(base)
@@ -239,7 +248,7 @@ def rounds_are_played(device: torch.device) -> None:
         }
     )
     swarm = Swarm(experiment, 0, task=Apples("apples", pool[:8], pool[8:]), share_replicas=False)
-    assert all(one.model.device.type == device.type for one in swarm.learners)
+    assert all(one.model.device.type == device.type for one in swarm.replicas.models)
     for round_index in range(2):
         for record in swarm.play(round_index):
             assert len(record.judged) == 16
@@ -253,8 +262,8 @@ def judges_decide(device: torch.device) -> None:
 
     from dgrpo.judging.bench import Question
     from dgrpo.judging.local import LocalJudge
-    from dgrpo.policy.model import ModelSettings, load_model
-    from dgrpo.policy.sampling import Sampling
+    from dgrpo.policy.model import load_model
+    from dgrpo.policy.settings import ModelSettings, Sampling
     from dgrpo.tasks.base import make_prompt
 
     prompt = make_prompt("apples", "Tom has 3 apples and buys 4 more. How many?", "7", "3 + 4 = 7")
@@ -292,7 +301,8 @@ BEYOND_PRETENDING = (bfloat16_steps_teach,)
 
 def loaded(device: torch.device) -> LanguageModel:
     """The shipped model on `device`, with weights of its own."""
-    from dgrpo.policy.model import ModelSettings, load_model
+    from dgrpo.policy.model import load_model
+    from dgrpo.policy.settings import ModelSettings
 
     return moved(load_model(ModelSettings(), trained=True), device)
 
@@ -314,8 +324,9 @@ def asked() -> list[Any]:
 
 def drawn_items(model: LanguageModel) -> list[ScoreItem]:
     """The model's own samples, of several lengths."""
-    from dgrpo.policy.sampling import Sampling, sample
+    from dgrpo.policy.sampling import sample
     from dgrpo.policy.scoring import ScoreItem
+    from dgrpo.policy.settings import Sampling
 
     drawn = sample(model, asked(), Sampling(max_tokens=16))
     cut = [ids[: 5 + place % 12] for place, ids in enumerate(drawn)]
@@ -331,13 +342,14 @@ def lesson(model: LanguageModel) -> tuple[list[ScoreItem], list[float | None]]:
 def learner(model: LanguageModel, settings: Any) -> Learner:
     """A learner of the lesson's size."""
     from dgrpo.learning.learner import Learner
+    from dgrpo.policy.settings import Sampling
 
-    return Learner(model, settings, completions=12, max_tokens=16)
+    return Learner(model, settings, Sampling(max_tokens=16), completions=12)
 
 
 def assert_learns(model: LanguageModel) -> None:
     """The advantages' signs show in the log-probabilities after a few steps."""
-    from dgrpo.learning.learner import LearnerSettings
+    from dgrpo.learning.settings import LearnerSettings
 
     items, advantages = lesson(loaded(CPU))
     pupil = learner(model, LearnerSettings(warmup_rounds=0))
@@ -346,12 +358,12 @@ def assert_learns(model: LanguageModel) -> None:
         pupil.step(items, advantages, round_index)
     for x, y, advantage in zip(before, pupil.score(items), advantages, strict=True):
         if advantage:
-            assert (sum(y.logprobs) - sum(x.logprobs)) * advantage > 0
+            assert (sum(y["logprob"]) - sum(x["logprob"])) * advantage > 0
 
 
 def pairs(one: Any, other: Any) -> Iterator[tuple[int, int]]:
     """Ranks of the same tokens."""
-    return zip(one.ranks, other.ranks, strict=True)
+    return zip(one["rank"], other["rank"], strict=True)
 
 
 def close(ours: list[float], theirs: list[float], tolerance: float = 2e-3) -> None:
