@@ -27,6 +27,7 @@ from dgrpo.policy.scoring import ScoreItem
 from dgrpo.records import Completion, HeldOutScore, RoundRecord, TokenScores, UpdateStats
 from dgrpo.round import play_round
 from dgrpo.tasks.base import LoadedTask
+from dgrpo.tasks.checked import try_rewards
 
 
 @dataclass(frozen=True)
@@ -304,6 +305,7 @@ def check_start(experiment: Experiment, task: LoadedTask) -> None:
         )
     if not task.held_out:
         raise DgrpoError(f"task {task.name} has no held-out prompts", remedy="set task.held_out")
+    try_rewards(task)
     for attack in experiment.attack:
         attack.check(task, experiment.topology, experiment.group_size)
     mounted = {type(attack) for attack in experiment.attack}

@@ -3,7 +3,8 @@ r"""The paper's binary reward: the format holds and the right answer stands in t
 Comparing is done on the numbers themselves (exact rationals), not with a symbolic engine:
 completions come from hostile peers, and a parser that can be made to compute (`10**10**10`) has no
 place in front of them. math-verify was considered for the comparison and left out for that reason;
-the answers of the tasks here are plain numbers. `answers.py` reads them; docs/answers.md is its table.
+the answers of the tasks here are plain numbers. `answers.py` reads them (docs/answers.md has the
+table).
 
 What it leaves out: answers that are not one number (intervals, expressions, units that matter).
 """
