@@ -154,7 +154,7 @@ def _value(number: re.Match[str]) -> Fraction | None:
         return None
     if variable and (variable[1] not in "aAI" or variable[2]):
         return None
-    factor = _factor(after, money=before[-1:] in tuple(MONEY))
+    factor = _factor(after, money=any(c in MONEY for c in before[-2:]))
     value = _exact(number)
     if factor is None or value is None:
         return None
@@ -191,25 +191,27 @@ def _factor(after: str, *, money: bool = False, lenient: bool = False) -> int | 
         if not lenient and _CHANGED_AFTER.match(after, place):
             return None
         word = _WORD.match(after, place)
-        scale = _SCALES.get(word["word"].lower()) if word else None
+        scale = _scale(word) if word else None
         if word is None or scale is None:
-            letter = _of_letter(word, money) if word and len(word["word"]) == 1 else 1
-            letter = 1 if letter is None and lenient else letter
-            return None if letter is None else factor * letter
+            return None if word and not lenient and _is_variable(word, money) else factor
         factor, place = factor * scale, word.end("word")
     return None
 
 
-def _of_letter(word: re.Match[str], money: bool) -> int | None:
-    """Of a single letter after a number: 5k, 5 m, 5 a week; None for a variable."""
-    letter, gap = word["word"], word["gap"]
-    if not gap and letter in _LETTER_SCALES:
-        return _LETTER_SCALES[letter]
+def _scale(word: re.Match[str]) -> int | None:
+    """What a word multiplies a number by, if it is a scale; 5k, but not 5 k."""
+    letter = None if word["gap"] else _LETTER_SCALES.get(word["word"])
+    return letter or _SCALES.get(word["word"].lower())
+
+
+def _is_variable(word: re.Match[str], money: bool) -> bool:
+    """Whether a word after a number is a single letter, and none of a unit or a sentence."""
+    letter = word["word"]
+    if len(letter) > 1 or not (letter.isascii() or "\u0370" <= letter <= "\u03ff"):
+        return False
     if letter in _UNIT_LETTERS:
-        return None if money and letter == "m" else 1  # "$5m" is no length
-    if letter in "aAI" and word["more"] and gap.isspace():
-        return 1
-    return None if letter.isascii() or "\u0370" <= letter <= "\u03ff" else 1
+        return money and letter == "m"  # "$5m" is no length
+    return not (letter in "aAI" and word["more"] and word["gap"].isspace())  # "5 a week"
 
 
 def _exact(number: re.Match[str]) -> Fraction | None:
