@@ -118,7 +118,7 @@ def round_experiment(
 
 @torch.no_grad()
 def without_gradients(model: LanguageModel, items: list[ScoreItem]) -> None:
-    forward_pass(model, items).scores()
+    forward_pass(model, items, statistics=("rank",)).statistics()
 
 
 def timed(work: Callable[[], None]) -> float:

@@ -3,12 +3,13 @@
 A plug-in is a frozen pydantic model. Its fields are its knobs, each documented by the string
 beneath it; its class variable `name` is what a TOML file says. Three ways to be found:
 
-* a module of `dgrpo.attacks`, `dgrpo.defenses` or `dgrpo.tasks`;
-* an entry point of a third party's package in the group `dgrpo.attacks` (… `.defenses`, `.tasks`);
+* a module of the kind's package (`KINDS`), such as `dgrpo.attacks`;
+* an entry point of a third party's package in the kind's group, such as `dgrpo.attacks`,
+  `dgrpo.policies` or `dgrpo.exchanges`;
 * `name = "path/to/file.py:ClassName"`, for a file that belongs to no package.
 
-What changes during a run does not live here. A defense keeps it in the object that its `start`
-returns; attacks and tasks have no such object, and no memory.
+What changes during a run does not live here. A defense or an attack keeps it in the object that its
+`start` returns, a policy in the one that `load` returns, an exchange in its `connect`'s.
 """
 
 from __future__ import annotations
@@ -30,7 +31,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dgrpo.errors import DgrpoError, did_you_mean
 
-KINDS = ("attacks", "defenses", "tasks")
+KINDS = {
+    "attacks": "dgrpo.attacks",
+    "defenses": "dgrpo.defenses",
+    "tasks": "dgrpo.tasks",
+    "policies": "dgrpo.learning",
+    "exchanges": "dgrpo.exchange",
+}
+"""Kinds of plug-ins, and the package whose modules are searched for each."""
+_PLUGGED = ("task", "policy", "exchange", "attack", "measure", "defense")
+"""Tables of an experiment that name plug-ins."""
 _FILE_MARK = ".py:"
 """Between a file and its class: where it stands in a name, the name is no plain one."""
 
@@ -89,7 +99,7 @@ def files_to_import(settings: Mapping[str, Any]) -> list[str]:
 
     To validate its settings would execute them: read what others recorded with care.
     """
-    named = [settings.get(field, ()) for field in ("task", "attack", "measure", "defense")]
+    named = [settings.get(field, ()) for field in _PLUGGED]
     tables = [one for entry in named for one in (entry if isinstance(entry, list) else [entry])]
     names = [one.get("name") if isinstance(one, Mapping) else one for one in tables]
     files = {name for name in names if isinstance(name, str) and _FILE_MARK in name}
@@ -106,7 +116,7 @@ def available(kind: str) -> dict[str, type[Plugin]]:
         raise DgrpoError(
             f"no kind of plug-in is called {kind!r}", remedy=did_you_mean(kind, list(KINDS))
         )
-    package = importlib.import_module(f"dgrpo.{kind}")
+    package = importlib.import_module(KINDS[kind])
     found: dict[str, type[Plugin]] = {}
     for module_info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         module = importlib.import_module(module_info.name)
@@ -210,7 +220,7 @@ def _from_file(kind: str, reference: str) -> type[Plugin]:
                 remedy="run it with python first",
             ) from error
     cls: Any = getattr(sys.modules[module_name], class_name, None)
-    base = importlib.import_module(f"dgrpo.{kind}").BASE
+    base = importlib.import_module(KINDS[kind]).BASE
     if not _is_plugin(cls) or not issubclass(cls, base):
         members = vars(sys.modules[module_name]).items()
         names = [n for n, c in members if _is_plugin(c) and issubclass(c, base)]

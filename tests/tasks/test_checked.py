@@ -17,7 +17,8 @@ from dgrpo.errors import DgrpoError
 from dgrpo.experiment import experiment_from
 from dgrpo.measurement.held_out import score_held_out
 from dgrpo.records import Prompt
-from dgrpo.swarm import Swarm, check_start
+from dgrpo.start import check_start
+from dgrpo.swarm import Swarm
 from dgrpo.tasks.base import LoadedTask, Task, make_prompt
 
 COWS = make_prompt("mine", "How many\x1b[31m cows?", "4", "2+2=4")

@@ -31,7 +31,7 @@ from dgrpo.policy.cache import foreign_layers
 
 _MODEL_FILES = ("*.safetensors", "*.bin", "*.json", "*.jinja", "*.model", "*.txt")
 """Files of a model's folder that make it what it is: weights, settings, tokenizer."""
-SHIPPED = Path(__file__).parent.parent / "models"
+SHIPPED = Path(__file__).parent.parent / "shipped"
 """Where the package keeps its own small models, one folder each."""
 
 

@@ -27,7 +27,8 @@ from dgrpo.runs.lines import (
     summarise,
 )
 from dgrpo.runs.reader import SCHEMA
-from dgrpo.swarm import Swarm, check_start
+from dgrpo.start import check_start
+from dgrpo.swarm import Swarm
 from dgrpo.tasks.base import LoadedTask
 
 Watcher = Callable[[dict[str, Any]], None]

@@ -45,8 +45,8 @@ _TEXTS = ("", "7", "<answer>", "\N{COW FACE}\x00\u2028" * 8)
 
 
 def check_overrides(task: type[LoadedTask]) -> None:
-    """Put the check around a class's own `rewards` and `answers_anywhere`."""
-    for name in ("rewards", "answers_anywhere"):
+    """Put the check around a class's own `rewards` and their like."""
+    for name in ("rewards", "rewards_by_sender", "answers_anywhere"):
         method = inspect.getattr_static(task, name)
         if inspect.isfunction(method) and not hasattr(method, _MARK):
             setattr(task, name, _checked(method))
@@ -98,10 +98,10 @@ def _checked(method: Callable[..., object]) -> Callable[..., list[Any]]:
     convert = bool if method.__name__ == "answers_anywhere" else float
 
     @wraps(method)
-    def checking(task: LoadedTask, pairs: Pairs) -> list[Any]:
+    def checking(task: LoadedTask, pairs: Pairs, *more: object) -> list[Any]:
         where = _where(task, method)
         try:
-            values = _listed(method(task, pairs), len(pairs), where)
+            values = _listed(method(task, pairs, *more), len(pairs), where)
         except DgrpoError:  # of a sandbox that fails
             raise
         except Exception as error:
