@@ -222,6 +222,19 @@ def test_rewards_that_a_class_inherits_from_elsewhere_are_checked_too() -> None:
             kind("mine", (COWS,), (HENS,)).rewards(PAIRS)
 
 
+def test_rewards_by_sender_are_checked_too() -> None:
+    class BySender(LoadedTask):
+        def rewards_by_sender(
+            self, pairs: Sequence[tuple[Prompt, str]], senders: Sequence[str]
+        ) -> list[float]:
+            return [math.nan if one == "b" else numpy.float32(1) for one in senders]  # type: ignore[misc]
+
+    task = BySender("mine", (COWS,), (HENS,))
+    assert task.rewards_by_sender(PAIRS, ["a", "a"]) == [1.0, 1.0]
+    with pytest.raises(DgrpoError, match="its `rewards_by_sender` gave nan for the completion"):
+        task.rewards_by_sender(PAIRS, ["a", "b"])
+
+
 def test_no_figure_is_measured_on_a_reward_that_is_none() -> None:
     task = task_of(Together, lambda pairs: [math.nan] * len(pairs))
     with pytest.raises(DgrpoError, match="gave nan"):
