@@ -68,7 +68,7 @@ class OfferedLibrary(BaseModel):
             return table
         path = Path(str(table["file"]))
         try:
-            source = path.read_text(encoding="utf-8")
+            source = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} cannot be read: {error}") from None
         rest = {key: value for key, value in table.items() if key != "file"}
