@@ -20,7 +20,6 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from transformers import (
     AutoModelForCausalLM,
-    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -28,6 +27,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from dgrpo.errors import DgrpoError, did_you_mean, first_line
 from dgrpo.policy.cache import foreign_layers
+from dgrpo.policy.tokenizer import FiledTokenizer
 
 _MODEL_FILES = ("*.safetensors", "*.bin", "*.json", "*.jinja", "*.model", "*.txt")
 """Files of a model's folder that make it what it is: weights, settings, tokenizer."""
@@ -144,7 +144,7 @@ def load_model(settings: ModelSettings, *, trained: bool = False) -> LanguageMod
         )
     dtype = torch.float32 if trained else getattr(torch, settings.dtype)
     disable_progress_bar()  # type: ignore[no-untyped-call]
-    tokenizer = _load(AutoTokenizer, source, settings.name)
+    tokenizer = _load(FiledTokenizer, source, settings.name)
     if tokenizer.eos_token_id is None:
         raise DgrpoError(
             f"model.name = {settings.name!r}: its tokenizer has no end-of-sequence token",
@@ -227,7 +227,7 @@ def digest_of(name: str) -> str:
 
 
 def _load(loader: Any, source: str, name: str, **options: Any) -> Any:
-    part = "tokenizer" if loader is AutoTokenizer else "model"
+    part = "tokenizer" if loader is FiledTokenizer else "model"
     try:
         return loader.from_pretrained(source, **options)
     except (OSError, ValueError, KeyError, ImportError, json.JSONDecodeError) as error:
