@@ -29,6 +29,7 @@ from dgrpo.attacks import Attack
 from dgrpo.attacks.honest import Honest
 from dgrpo.defenses import Defense
 from dgrpo.errors import DgrpoError
+from dgrpo.exchange.spelling import Belief
 from dgrpo.learning.learner import LearnerSettings
 from dgrpo.overrides import apply_override
 from dgrpo.plugins import build, find, plugin_name, plugin_sources
@@ -40,6 +41,8 @@ from dgrpo.tasks.assignment import Assignment, Topology, check_divides
 
 OUTSIDE_DIGEST = ("name", "claim", "rounds", "evaluation", "recording", "measure")
 """Settings a finished round does not depend on: a run can be extended and measured otherwise."""
+LATER = ("admission",)
+"""Tables that are newer than committed runs: the digest leaves them out while all is default."""
 
 _FROZEN = ConfigDict(
     frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True
@@ -114,6 +117,8 @@ class Experiment(BaseModel):
     """One model for all nodes, or one per node."""
     sampling: Sampling = Sampling()
     """How completions are drawn."""
+    admission: Belief = Belief()
+    """Which token ids are believed of those that come with a text."""
     learner: LearnerSettings = LearnerSettings()
     """How nodes learn."""
     attack: tuple[SerializeAsAny[Attack], ...] = ()
@@ -257,7 +262,8 @@ class Experiment(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """The part of `resolved` that a finished round depends on."""
-        outside = set(OUTSIDE_DIGEST)
+        usual = {name for name in LATER if getattr(self, name) == type(getattr(self, name))()}
+        outside = {*OUTSIDE_DIGEST, *usual}
         plain = {key: value for key, value in self.resolved().items() if key not in outside}
         sources = plugin_sources([self.task, *self.attack, *(d.check for d in self.defense)])
         return {**plain, "sources": sources} if sources else plain
@@ -354,6 +360,7 @@ def _known_fields(error: ValidationError) -> list[str]:
     """Names that are valid where the first unknown setting stands."""
     tables: dict[str, type[BaseModel]] = {
         "sampling": Sampling,
+        "admission": Belief,
         "learner": LearnerSettings,
         "evaluation": Evaluation,
         "recording": Recording,

@@ -16,6 +16,7 @@ from dgrpo.attacks.base import Attack, Turn
 from dgrpo.defenses.base import Running
 from dgrpo.exchange.admission import Admission
 from dgrpo.exchange.base import Exchange, Message
+from dgrpo.exchange.spelling import Belief
 from dgrpo.experiment import Experiment
 from dgrpo.measurement.held_out import score_held_out
 from dgrpo.policy.model import LanguageModel
@@ -87,6 +88,8 @@ class Node:
         self.on_reject = self.experiment.on_reject
         self.advantage_scaling = self.experiment.learner.advantage_scaling
         self.vocabulary = self.model.vocabulary
+        proven = any(one.check.proves_ids for one in self.experiment.defense)
+        self.belief = Belief(believe="claimed") if proven else self.experiment.admission
 
     def slots(self, round_index: int) -> list[Slot]:
         """The completions this node owes in a round."""
@@ -136,6 +139,8 @@ class Node:
             draw=draw,
             count_tokens=lambda text: len(self.model.encode_completion(text)),
             max_tokens=self.experiment.sampling.max_tokens,
+            model=self.model,
+            belief=self.belief,
         )
 
     def remember_labels(self, sent: Sequence[Sent]) -> None:
@@ -153,6 +158,7 @@ class Node:
             else self.task.by_key,
             self.model,
             self.experiment.sampling.max_tokens,
+            self.belief,
         )
         received: list[Received] = []
         violations: Counter[str] = Counter()

@@ -91,6 +91,9 @@ class Defense(Plugin):
     """One check. `start` returns the object that does the work during a run."""
 
     name: ClassVar[str]
+    proves_ids: ClassVar[bool] = False
+    """Whether it accepts only ids that were drawn as claimed: receivers then believe all of them,
+    and leave what was not drawn to it."""
 
     def models(self) -> tuple[str, ...]:
         """Models that it loads into this process: experiment.json records their digests."""

@@ -1,0 +1,60 @@
+"""Which claimed token ids a receiver believes, among all that decode to a text.
+
+One text can be said in very many token sequences. A reward sees the text, a model learns the
+tokens: a right answer in strange tokens teaches strange tokens (docs/threat-model.md). So claimed
+ids are believed while they lie near the receiver's own encoding of the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Belief(BaseModel):
+    """What a receiver believes of the token ids that come with a text."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+    believe: Literal["near", "claimed"] = "near"
+    """`near`: ids that lie near the receiver's own encoding of the text; `claimed`: all ids that
+    decode to the text, as they are where a defense proves them (`Defense.proves_ids`). In place of
+    ids that are not believed the receiver takes its own encoding."""
+    foreign_share: float = Field(0.1, ge=0, le=1)
+    """Foreign tokens that `near` allows, as a share of the receiver's own encoding
+    (docs/results/spelling.md)."""
+    foreign_least: int = Field(4, ge=0)
+    """Foreign tokens that `near` allows however short the text is (docs/results/spelling.md)."""
+
+    def allowed(self, own: int) -> int:
+        """Foreign tokens that `near` allows beside an encoding of `own` tokens."""
+        return max(self.foreign_least, int(self.foreign_share * own))
+
+
+USUAL = Belief()
+"""What is believed unless an experiment says otherwise."""
+
+
+def foreign_tokens(claimed: Sequence[int], own: Sequence[int]) -> int:
+    """How many of `claimed` are not in its longest common subsequence with `own`.
+
+    Bit-parallel (Hyyrö 2004): an addition of len(claimed) bits for each of `own`, so that no claim
+    is expensive to look at.
+
+    >>> foreign_tokens([7, 1, 2, 9], [7, 3, 9])
+    2
+    """
+    if tuple(claimed) == tuple(own):
+        return 0
+    places: dict[int, int] = {}
+    for place, token in enumerate(claimed):
+        places[token] = places.get(token, 0) | 1 << place
+    foreign = everything = (1 << len(claimed)) - 1
+    for token in own:
+        here = foreign & places.get(token, 0)
+        foreign = ((foreign + here) | (foreign - here)) & everything
+    return foreign.bit_count()
