@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dgrpo.errors import DgrpoError
+from dgrpo.exchange.admission import Admission
+from dgrpo.exchange.arrival import check_arrival
 from dgrpo.exchange.base import Message
 from dgrpo.experiment import Experiment
 from dgrpo.learning.learner import Learner
@@ -128,6 +130,7 @@ class Swarm:
         prompts = [prompt.text for prompt in (*self.task.train, *self.task.held_out)]
         for replica in dict.fromkeys(self.origin):
             check_room(self.learners[replica].model, prompts, experiment.sampling.max_tokens)
+        self._check_arrival(seed)
         self.nodes = [self._make_node(index, seed) for index in range(experiment.nodes)]
         self._waiting: list[tuple[int, Request, asyncio.Future[Any]]] = []
         self._playing = 0
@@ -263,6 +266,21 @@ class Swarm:
                 self.replica_of.append(len(self.learners) - 1)
                 continue
             self.replica_of.append(loaded[settings])
+
+    def _check_arrival(self, seed: int) -> None:
+        """Raise DgrpoError where nothing that a mounted attack writes would be received."""
+        settings = self.experiment
+        receivers = {
+            settings.model_of(index).name: Admission(
+                settings.assignment(seed),
+                self.task.by_key,
+                self.learners[self.replica_of[index]].model,
+                settings.sampling.max_tokens,
+            )
+            for index in range(settings.nodes - settings.malicious)
+        }
+        for attack in settings.attack:
+            check_arrival(attack, self.task, receivers)
 
     def _learner(self, model: LanguageModel) -> Learner:
         settings = self.experiment
