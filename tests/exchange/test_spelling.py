@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tokenizers.normalizers import NFC
 
 from dgrpo.defenses.base import Running, StatelessDefense
+from dgrpo.errors import DgrpoError
 from dgrpo.exchange.admission import Admission
 from dgrpo.exchange.spelling import Belief, foreign_tokens
 from dgrpo.experiment import Experiment, NamedDefense, experiment_from
@@ -178,6 +179,12 @@ def test_only_a_belief_that_is_not_the_usual_one_makes_another_run() -> None:
         other = small(admission=knob)
         assert other.digest != usual.digest
         assert Experiment(**other.resolved()) == other
+
+
+@pytest.mark.parametrize("knob", [{"foreign_share": 0.2}, {"foreign_least": 0}])
+def test_a_limit_that_nothing_reads_is_refused(knob: dict[str, float]) -> None:
+    with pytest.raises(DgrpoError, match=f"admission.{next(iter(knob))} is set"):
+        small(admission={"believe": "claimed", **knob})
 
 
 def subsequences(of: Sequence[int]) -> Iterator[tuple[int, ...]]:

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from dgrpo.errors import DgrpoError
 
 
 class Belief(BaseModel):
@@ -29,6 +31,18 @@ class Belief(BaseModel):
     (docs/results/spelling.md)."""
     foreign_least: int = Field(4, ge=0)
     """Foreign tokens that `near` allows however short the text is (docs/results/spelling.md)."""
+
+    @model_validator(mode="after")
+    def _reads_what_is_set(self) -> Belief:
+        """Raise DgrpoError for a limit that nothing would read."""
+        usual = type(self).model_fields
+        for knob in ("foreign_share", "foreign_least"):
+            if self.believe == "claimed" and getattr(self, knob) != usual[knob].default:
+                raise DgrpoError(
+                    f'admission.{knob} is set, and admission.believe = "claimed" believes all ids',
+                    remedy=f'leave {knob} out, or set admission.believe = "near"',
+                )
+        return self
 
     def allowed(self, own: int) -> int:
         """Foreign tokens that `near` allows beside an encoding of `own` tokens."""
