@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -9,7 +10,7 @@ from tests.attacks.turns import poison
 
 from dgrpo.attacks.base import Turn
 from dgrpo.attacks.spelling import Order, Pieces, Speller, Spelling
-from dgrpo.exchange.spelling import USUAL, Belief, foreign_tokens
+from dgrpo.exchange.spelling import USUAL, foreign_tokens
 from dgrpo.experiment import Experiment, experiment_from
 from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
 from dgrpo.records import Sent
@@ -33,11 +34,11 @@ def task() -> LoadedTask:
 
 
 def respelt(
-    model: LanguageModel, pieces: Pieces, belief: Belief | None = None, first: Order = "opening"
+    model: LanguageModel, pieces: Pieces, most: int = 96, first: Order = "opening"
 ) -> tuple[int, ...]:
     """The text in other tokens."""
-    ids = Speller(model, pieces, first).respell(TEXT, 96, Random(0), belief)
-    assert ids is not None
+    ids, foreign = Speller(model, pieces, first).respell(TEXT, 96, most, Random(0))
+    assert foreign == foreign_tokens(ids[:-1], model.encode(TEXT)) > 0
     return ids
 
 
@@ -45,32 +46,31 @@ def respelt(
 def test_the_text_is_kept_and_the_tokens_are_others(model: LanguageModel, pieces: Pieces) -> None:
     own, ids = model.encode_completion(TEXT), respelt(model, pieces)
     assert model.decode(ids) == TEXT
-    assert foreign_tokens(ids, own) > USUAL.allowed(len(own))
+    assert foreign_tokens(ids, own) > len(own) / 4
     assert (ids[-1], ids.count(model.end_id)) == (model.end_id, 1)
 
 
 def test_letters_are_single_characters_as_far_as_the_room_goes(model: LanguageModel) -> None:
     assert len(respelt(model, "letters")) == len(TEXT) + 1
     narrow = len(model.encode_completion(TEXT)) + 4
-    ids = Speller(model, "letters", "opening").respell(TEXT, narrow, Random(0))
-    assert ids is not None
+    ids, _ = Speller(model, "letters", "opening").respell(TEXT, narrow, 96, Random(0))
     assert len(model.encode_completion(TEXT)) < len(ids) <= narrow
 
 
 @pytest.mark.parametrize("pieces", PIECES)
 @pytest.mark.parametrize("first", ["opening", "closing", "random"])
-def test_with_the_receivers_bound_it_stays_within_it(
+def test_a_completion_gets_no_more_foreign_tokens_than_it_may(
     model: LanguageModel, pieces: Pieces, first: Order
 ) -> None:
-    own = model.encode(TEXT)
-    ids = respelt(model, pieces, USUAL, first)
-    assert 0 < foreign_tokens(ids[:-1], own) <= USUAL.allowed(len(own))
+    ids = respelt(model, pieces, 5, first)
+    assert 0 < foreign_tokens(ids[:-1], model.encode(TEXT)) <= 5
+    assert Speller(model, pieces, first).respell(TEXT, 96, 0, Random(0)) == ((), 0)
 
 
 def test_it_begins_at_the_end_that_it_is_told_to(model: LanguageModel) -> None:
     own = model.encode(TEXT)
-    begun = respelt(model, "halves", USUAL, "opening")
-    ended = respelt(model, "halves", USUAL, "closing")
+    begun = respelt(model, "halves", 4, "opening")
+    ended = respelt(model, "halves", 4, "closing")
     assert tuple(own[-20:]) == begun[-21:-1]
     assert begun[:3] != ended[:3] == tuple(own[:3])
 
@@ -79,6 +79,7 @@ def sent(model: LanguageModel, task: LoadedTask, attack: Spelling, key: str) -> 
     """What it sends as two samples of each of four prompts."""
     slots = tuple(Slot(prompt, sample) for prompt in task.train[:4] for sample in (0, 1))
     turn = Turn(0, "horizontal", slots, task, ("node-3",), key, max_tokens=200, model=model)
+    turn = replace(turn, count_tokens=lambda text: len(model.encode_completion(text)))
     return poison(attack, [], turn)
 
 
@@ -96,6 +97,22 @@ def test_at_random_places_the_turns_key_decides(model: LanguageModel, task: Load
     assert first == again
     assert [one.completion.text for one in other] == [one.completion.text for one in first]
     assert [one.completion.token_ids for one in other] != [o.completion.token_ids for o in first]
+
+
+@pytest.mark.parametrize("pieces", PIECES)
+def test_an_evasive_one_sends_what_receivers_believe_and_as_much_as_that(
+    model: LanguageModel, task: LoadedTask, pieces: Pieces
+) -> None:
+    completions = [o.completion for o in sent(model, task, Spelling(evasive=True), "key")]
+    own = [model.encode(one.text) for one in completions]
+    foreign = sum(
+        foreign_tokens(c.token_ids[:-1], o) for c, o in zip(completions, own, strict=True)
+    )
+    allowed = USUAL.allowed(sum(map(len, own)))
+    assert allowed - 4 < foreign <= allowed
+    swarm = Swarm(attacked(attack={"name": "spelling", "evasive": True, "pieces": pieces}), 0)
+    (record, _) = swarm.play(0)
+    assert record.violations == {}
 
 
 def attacked(**settings: object) -> Experiment:

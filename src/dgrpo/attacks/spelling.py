@@ -16,13 +16,16 @@ from random import Random
 from typing import ClassVar, Literal
 
 from dgrpo.attacks.base import ThinkingAttack, Turn
-from dgrpo.exchange.spelling import Belief, foreign_tokens
+from dgrpo.exchange.spelling import foreign_tokens
 from dgrpo.policy.model import LanguageModel
 from dgrpo.records import Completion
 from dgrpo.tasks.assignment import Slot
 
 Pieces = Literal["letters", "halves"]
 Order = Literal["opening", "closing", "random"]
+SPREAD = 4
+"""Foreign tokens that an evasive attacker puts into one completion, if it has as many: two halved
+words, or a word of three letters with the space before it."""
 
 
 class Spelling(ThinkingAttack):
@@ -35,8 +38,8 @@ class Spelling(ThinkingAttack):
     first: Order = "opening"
     """Which tokens are respelt first where not all may be: from either end, or at random."""
     evasive: bool = False
-    """Whether only as many tokens are respelt as receivers believe (`[admission]`); otherwise as
-    many as `max_tokens` leaves room for."""
+    """Whether only as many tokens are respelt as receivers believe (`[admission]`), spread over
+    random completions; otherwise as many as `max_tokens` leaves room for."""
 
     def poison_thinking(self, thinking: str, rng: Random) -> str | None:
         """`thinking` as it is: only its tokens are poisoned."""
@@ -47,13 +50,22 @@ class Spelling(ThinkingAttack):
         if turn.model is None:
             raise RuntimeError("this Turn was made without a model to spell with")
         speller = Speller(turn.model, self.pieces, self.first)
-        respelt: list[Completion | None] = []
-        for one in await super().payloads(slots, turn):
-            rng = turn.rng("spelling", one.prompt_key, one.sample) if one else Random(0)
-            belief = turn.belief if self.evasive else None
-            ids = speller.respell(one.text, turn.max_tokens, rng, belief) if one else None
-            respelt.append(replace(one, token_ids=ids) if one and ids else None)
-        return respelt
+        written = await super().payloads(slots, turn)
+        order = [place for place, one in enumerate(written) if one]
+        left = turn.max_tokens * len(order)
+        if self.evasive:
+            turn.rng("order").shuffle(order)
+            left = turn.belief.allowed(sum(turn.count_tokens(o.text) - 1 for o in written if o))
+        each = max(SPREAD, left // max(1, len(order)))
+        for place in order:
+            one = written[place]
+            assert one is not None
+            rng = turn.rng("spelling", one.prompt_key, one.sample)
+            ids, foreign = speller.respell(one.text, turn.max_tokens, min(left, each), rng)
+            left -= foreign
+            if ids or not self.evasive:  # an evasive one sends the rest as it is
+                written[place] = replace(one, token_ids=ids) if ids else None
+        return written
 
 
 class Speller:
@@ -66,11 +78,11 @@ class Speller:
         self._ids = {s: i for s, i in vocabulary if i not in special and i < model.tokens}
 
     def respell(
-        self, text: str, max_tokens: int, rng: Random, belief: Belief | None = None
-    ) -> tuple[int, ...] | None:
-        """Ids of `text` that are not the tokenizer's own, end included; None if none were found.
+        self, text: str, max_tokens: int, most: int, rng: Random
+    ) -> tuple[tuple[int, ...], int]:
+        """Ids of `text` that are not the tokenizer's own, end included, and its foreign tokens.
 
-        belief: of receivers who are to believe them.
+        No ids where none were found with at most `most` foreign tokens.
         """
         own = self._model.encode(text)
         surface = self._model.tokenizer.convert_ids_to_tokens(own)
@@ -87,14 +99,14 @@ class Speller:
                 continue
             parts[place] = pieces
             respelt = [token for part in parts for token in part]
-            if belief and foreign_tokens(respelt, own) > belief.allowed(len(own)):
+            if foreign_tokens(respelt, own) > most:
                 parts[place] = [own[place]]
             else:
                 room -= len(pieces) - 1
         claimed = [token for part in parts for token in part]
         if claimed == own or self._model.decode(claimed) != text:
-            return None
-        return (*claimed, self._model.end_id)
+            return (), 0
+        return (*claimed, self._model.end_id), foreign_tokens(claimed, own)
 
     def _cut(self, surface: str) -> list[int]:
         """A token, as the vocabulary writes it, in smaller ones; nothing if there are none."""

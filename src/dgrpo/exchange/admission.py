@@ -2,14 +2,15 @@
 
 Nothing a peer sends raises here, and no claim is expensive: lengths are looked at before contents.
 Prompts are looked up in the receiver's own pool by key. Token ids are believed only if they decode
-to the text they come with, and lie near the receiver's own encoding of it (`spelling.py`).
+to the text they come with, and a sender's lie near the receiver's own (`spelling.py`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import islice, takewhile
 
 from dgrpo.exchange.spelling import USUAL, Belief, foreign_tokens
 from dgrpo.policy.model import LanguageModel
@@ -42,7 +43,7 @@ class Admission:
         Kinds: malformed (wrong types, or not Unicode), unknown-prompt, surplus (a
         sample index or prompt beyond what it owes), duplicate,
         ids-mismatch (ids that do not decode to the text), too-long, missing. A completion counted
-        under `spelling` is received, with the receiver's ids instead of the claimed ones.
+        under `spelling` is received, in the receiver's own tokens.
         """
         violations: Counter[str] = Counter()
         accepted: dict[tuple[str, int], Received] = {}
@@ -74,20 +75,19 @@ class Admission:
                 violations["duplicate"] += 1
                 continue
             looked_at.add((claim.prompt_key, claim.sample))  # refused ones too: each costs encoding
-            claimed = claim.token_ids if same_tokenizer else ()
-            ids = self._ids(claim.text, claimed)
+            ids = self._ids(claim.text, claim.token_ids if same_tokenizer else ())
             if isinstance(ids, str):
                 violations[ids] += 1
                 continue
-            if claimed and ids != claimed:
-                violations["spelling"] += 1
             received = Received(sender, prompt, claim.sample, claim.text, ids)
             accepted[claim.prompt_key, claim.sample] = received
+        if same_tokenizer and self.belief.believe == "near":
+            violations["spelling"] = self._respell(accepted)
         missing = owes - len(accepted)
         dropped = sum(violations[kind] for kind in ("ids-mismatch", "too-long", "malformed"))
         if missing > dropped:
             violations["missing"] += missing - dropped
-        return list(accepted.values()), violations
+        return list(accepted.values()), +violations
 
     def _ids(self, text: str, claimed: tuple[int, ...]) -> tuple[int, ...] | str:
         """The ids to check and train on, or the kind of violation for which there are none."""
@@ -104,9 +104,7 @@ class Admission:
         ended = claimed[-1] == self.model.end_id
         if self.model.end_id in claimed[:-1] or not (ended or len(claimed) == self.max_tokens):
             return "ids-mismatch"
-        if self.model.decode(claimed) != text:
-            return "ids-mismatch"
-        return claimed if self._believed(claimed, ended, text) else self.own_ids(text)
+        return claimed if self.model.decode(claimed) == text else "ids-mismatch"
 
     def own_ids(self, text: str) -> tuple[int, ...] | str:
         """The receiver's own encoding, with an end, or the kind of violation that it would be."""
@@ -117,13 +115,34 @@ class Admission:
             return "ids-mismatch"
         return ids if len(ids) <= self.max_tokens else "too-long"
 
-    def _believed(self, claimed: tuple[int, ...], ended: bool, text: str) -> bool:
-        """Whether ids that decode to `text` lie near the receiver's own encoding of it."""
-        if self.belief.believe == "claimed":
-            return True
-        own = self.model.encode(text)
-        foreign = foreign_tokens(claimed[:-1] if ended else claimed, own)
-        return foreign <= self.belief.allowed(len(own))
+    def _respell(self, accepted: dict[tuple[str, int], Received]) -> int:
+        """Replace the most foreign ids until the sender has no more foreign tokens than it may.
+
+        Returns how many completions were changed.
+        """
+        own = {item: self.model.encode(one.text) for item, one in accepted.items()}
+        foreign = {
+            item: foreign_tokens([i for i in one.token_ids if i != self.model.end_id], own[item])
+            for item, one in accepted.items()
+        }
+        left = self.belief.allowed(sum(map(len, own.values())))
+        changed = 0
+        for item in sorted(foreign, key=lambda item: (foreign[item], item)):
+            left -= foreign[item]
+            if left < 0:
+                accepted[item] = self._in_own_tokens(accepted[item], own[item])
+                changed += 1
+        return changed
+
+    def _in_own_tokens(self, one: Received, own: Sequence[int]) -> Received:
+        """A completion in the receiver's encoding, and in the text that this decodes to.
+
+        Another text where the tokenizer normalises, or takes a part of it for its end token: what
+        is rewarded is then still what is learned, and nobody loses a completion.
+        """
+        body = takewhile(lambda token: token != self.model.end_id, own)
+        ids = (*body, self.model.end_id)[: self.max_tokens]
+        return replace(one, text=self.model.decode(ids), token_ids=ids)
 
 
 def _typed(claim: object) -> bool:

@@ -1,8 +1,8 @@
 """Which claimed token ids a receiver believes, among all that decode to a text.
 
 One text can be said in very many token sequences. A reward sees the text, a model learns the
-tokens: a right answer in strange tokens teaches strange tokens (docs/threat-model.md). So claimed
-ids are believed while they lie near the receiver's own encoding of the text.
+tokens: a right answer in strange tokens teaches strange tokens (docs/threat-model.md). Honest
+models draw few: a sender is believed while its ids as a whole lie near the receiver's own.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ class Belief(BaseModel):
     )
 
     believe: Literal["near", "claimed"] = "near"
-    """`near`: ids that lie near the receiver's own encoding of the text; `claimed`: all ids that
-    decode to the text, as they are where a defense proves them (`Defense.proves_ids`). In place of
-    ids that are not believed the receiver takes its own encoding."""
-    foreign_share: float = Field(0.1, ge=0, le=1)
-    """Foreign tokens that `near` allows, as a share of the receiver's own encoding
-    (docs/results/spelling.md)."""
+    """`near`: ids near the receiver's own encodings of the texts; `claimed`: all ids that decode to
+    the text, as they are where a defense proves them (`Defense.proves_ids`). In place of ids that
+    are not believed the receiver takes its own encoding: the most foreign ones first."""
+    foreign_share: float = Field(0.01, ge=0, le=1)
+    """Foreign tokens that `near` allows a sender in a round, as a share of the receiver's own
+    encodings of all that it sent (docs/results/spelling.md)."""
     foreign_least: int = Field(4, ge=0)
-    """Foreign tokens that `near` allows however short the text is (docs/results/spelling.md)."""
+    """Foreign tokens that `near` allows a sender in a round however little it sent."""
 
     @model_validator(mode="after")
     def _reads_what_is_set(self) -> Belief:
@@ -45,7 +45,7 @@ class Belief(BaseModel):
         return self
 
     def allowed(self, own: int) -> int:
-        """Foreign tokens that `near` allows beside an encoding of `own` tokens."""
+        """Foreign tokens that `near` allows a sender of `own` tokens, by the receiver's count."""
         return max(self.foreign_least, int(self.foreign_share * own))
 
 
