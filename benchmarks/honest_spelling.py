@@ -41,7 +41,7 @@ def main() -> None:
     )
     print("|---|---|---|---|---|---|---|---|")
     for path in chosen.experiments:
-        experiment = load_experiment(path)
+        experiment = load_experiment(path, {"admission.believe": "claimed"})
         swarm = Swarm(experiment, chosen.seed)
         model, owed = swarm.learners[0].model, len(swarm.nodes[0].slots(0))
         before = drawn(model, swarm.task, experiment, chosen.samples, "before")
