@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from dgrpo import plugins
+from dgrpo.exchange.spelling import Belief
 from dgrpo.experiment import Evaluation, Experiment, Recording
 from dgrpo.learning.settings import LearnerSettings
 from dgrpo.policy.settings import ModelSettings, Sampling
@@ -19,6 +20,7 @@ PARTS: dict[str, type[BaseModel]] = {
     "Experiment": Experiment,
     "[model]": ModelSettings,
     "[sampling]": Sampling,
+    "[admission]": Belief,
     "[learner]": LearnerSettings,
     "[evaluation]": Evaluation,
     "[recording]": Recording,

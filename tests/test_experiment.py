@@ -225,6 +225,11 @@ CHANGES: dict[str, list[dict[str, Any]]] = {
     "task": [{"task": {"name": "gsm-symbolic", "train": 99}}, {"task": "gsm8k"}],
     "model": [{"model": {"dtype": "bfloat16"}}, {"model": {"name": "elsewhere"}}],
     "sampling": [{"sampling": {"top_k": 49}}, {"sampling": {"max_tokens": 95}}],
+    "admission": [
+        {"admission": {"believe": "claimed"}},
+        {"admission": {"foreign_share": 0.2}},
+        {"admission": {"foreign_least": 0}},
+    ],
     "learner": [{"learner": {"learning_rate": 2e-3}}, {"learner": {"updates_per_round": 2}}],
     "attack": [{"attack": "text"}, {"attack": "honest"}, {"attack": "silent"}],
     "defense": [

@@ -31,6 +31,7 @@ from dgrpo.defenses import Defense
 from dgrpo.errors import DgrpoError
 from dgrpo.exchange import Exchange
 from dgrpo.exchange.memory import Memory
+from dgrpo.exchange.spelling import Belief
 from dgrpo.learning.policies import Policy, PolicySettings
 from dgrpo.learning.policies.local import Local
 from dgrpo.learning.settings import LearnerSettings
@@ -44,7 +45,7 @@ from dgrpo.tasks.assignment import Assignment, Topology, check_divides
 OUTSIDE_DIGEST = ("name", "claim", "rounds", "evaluation", "recording", "measure")
 """Settings a finished round does not depend on: a run can be extended and measured otherwise."""
 
-LATE: dict[str, object] = {"policy": Local(), "exchange": Memory()}
+LATE: dict[str, object] = {"policy": Local(), "exchange": Memory(), "admission": Belief()}
 """Settings that older runs do not name: they are part of the digest only if they differ."""
 
 _FROZEN = ConfigDict(
@@ -122,6 +123,8 @@ class Experiment(BaseModel):
     """How completions are drawn."""
     policy: SerializeAsAny[Policy] = Local()
     """How a node's model is held and trained."""
+    admission: Belief = Belief()
+    """Which token ids are believed of those that come with a text."""
     learner: LearnerSettings = LearnerSettings()
     """How nodes learn."""
     exchange: SerializeAsAny[Exchange] = Memory()
@@ -400,6 +403,7 @@ def _known_fields(error: ValidationError) -> list[str]:
     """Names that are valid where the first unknown setting stands."""
     tables: dict[str, type[BaseModel]] = {
         "sampling": Sampling,
+        "admission": Belief,
         "learner": LearnerSettings,
         "evaluation": Evaluation,
         "recording": Recording,

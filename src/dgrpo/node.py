@@ -15,6 +15,7 @@ from dgrpo.attacks.base import RunningAttack, Turn
 from dgrpo.exchange.admission import Admission
 from dgrpo.exchange.base import AllGather, Message, Roster
 from dgrpo.exchange.envelope import open_envelopes
+from dgrpo.exchange.spelling import Belief
 from dgrpo.experiment import Experiment
 from dgrpo.learning.policies import NodePolicy
 from dgrpo.measurement.held_out import score_held_out
@@ -73,6 +74,8 @@ class Node:
         self.advantage_scaling = self.experiment.learner.advantage_scaling
         self.vocabulary = self.model.vocabulary
         self.offers = frozenset({REWARDS, MODEL}) | known_statistics()
+        proven = any(one.check.proves_ids for one in self.experiment.defense)
+        self.belief = Belief(believe="claimed") if proven else self.experiment.admission
 
     @classmethod
     def of(
@@ -175,6 +178,8 @@ class Node:
             score=score,
             count_tokens=lambda text: len(self.model.encode_completion(text)),
             max_tokens=self.experiment.sampling.max_tokens,
+            model=self.model,
+            belief=self.belief,
         )
 
     def remember_labels(self, sent: Sequence[Sent]) -> None:
@@ -186,6 +191,11 @@ class Node:
         completions = tuple(one.completion for one in sent)
         return Message(self.name, self.index, self.model.tokenizer_digest, completions)
 
+    def admission(self, prompts: dict[str, Prompt]) -> Admission:
+        """Its rules for what arrives as an answer to `prompts`, by key."""
+        most = self.experiment.sampling.max_tokens
+        return Admission(self.assignment, prompts, self.model, most, self.belief)
+
     def admit(
         self, messages: Sequence[Message], round_index: int
     ) -> tuple[list[Received], dict[str, int]]:
@@ -193,14 +203,10 @@ class Node:
 
         Nothing that a peer sends raises.
         """
-        admission = Admission(
-            self.assignment,
-            {p.key: p for p in self._common(round_index)}
-            if self.topology == "horizontal"
-            else self.task.by_key,
-            self.model,
-            self.experiment.sampling.max_tokens,
-        )
+        prompts = self.task.by_key
+        if self.topology == "horizontal":
+            prompts = {prompt.key: prompt for prompt in self._common(round_index)}
+        admission = self.admission(prompts)
         received: list[Received] = []
         opened, violations = open_envelopes(messages, self.roster)
         heard = {message.sender_index for message in opened}

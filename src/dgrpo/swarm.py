@@ -14,6 +14,7 @@ from collections.abc import Coroutine, Sequence
 from types import TracebackType
 from typing import Any
 
+from dgrpo.exchange.arrival import check_arrival
 from dgrpo.experiment import Experiment
 from dgrpo.lockstep import Generate, Lockstep, NodePort, Request, Score, Update
 from dgrpo.node import Node
@@ -55,6 +56,7 @@ class Swarm:
         self._lockstep = Lockstep(self._compute)
         self._exchange = experiment.exchange.connect(experiment.roster)
         self.nodes = [self._node(index, seed) for index in nodes]
+        self._check_arrival()
         self._runner = asyncio.Runner()  # one loop for the whole run: sockets outlive a round
         self._finalizer = weakref.finalize(self, _close_loop, self._runner)
 
@@ -118,6 +120,16 @@ class Swarm:
             policy=port,
             exchange=port,
         )
+
+    def _check_arrival(self) -> None:
+        """Raise DgrpoError if nothing that a mounted attack writes would be received."""
+        honest = self.nodes[: self.experiment.nodes - self.experiment.malicious]
+        receivers = {
+            self.experiment.model_of(node.index).name: node.admission(self.task.by_key)
+            for node in honest
+        }
+        for attack in self.experiment.attack:
+            check_arrival(attack, self.task, receivers)
 
     def _compute(self, asked: Sequence[tuple[int, Request]]) -> dict[int, Any]:
         """Answers by node to requests that are answered together."""

@@ -63,6 +63,8 @@ MOUNTED: dict[str, dict[str, Any]] = {
 """The attacks as they are tried: with the dataset's oracle, and voting where they can."""
 SENDS_NOTHING = {"silent"}
 """Attacks that send no completion at all; every other one sends all that it owes."""
+SPELLS_OTHERWISE = {"spelling"}
+"""Attacks whose texts are received, and whose ids are not believed."""
 READS_CONTENT = {"judge"}
 """Defenses that reject what is false, as much of the base model's own is: they see solutions."""
 HOSTILE = (
@@ -354,6 +356,7 @@ class Field:
             draw=self.draw,
             count_tokens=lambda text: len(self.model.encode_completion(text)),
             max_tokens=MAX_TOKENS,
+            model=self.model,
         )
 
     def owing(self, attack: Attack, topology: Topology, key: str = "key") -> Turn:
@@ -468,6 +471,8 @@ def test_receivers_admit_all_that_it_sends(name: str, topology: Topology, fields
     admission = Admission(assignment, field.task.by_key, field.model, MAX_TOKENS)
     claims = [one.completion for one in sent]
     admitted, violations = admission.admit("node", 1, claims, same_tokenizer=True)
+    if attack.name in SPELLS_OTHERWISE:
+        assert violations.pop("spelling") == sum(one.label == "poisoned" for one in sent)
     missing = 0 if sent else len(turn.slots)
     assert violations == ({"missing": missing} if missing else {})
     assert len(admitted) == len(sent)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from random import Random
@@ -24,6 +24,7 @@ from pydantic import Field
 
 from dgrpo.attacks.decoys import Decoys
 from dgrpo.errors import DgrpoError
+from dgrpo.exchange.spelling import USUAL, Belief
 from dgrpo.plugins import Plugin
 from dgrpo.records import Completion, Prompt, RoundRecord, Sent, TokenStatistics
 from dgrpo.tasks.assignment import Slot, Topology
@@ -31,6 +32,7 @@ from dgrpo.tasks.base import LoadedTask
 from dgrpo.tasks.reward import parse_number
 
 if TYPE_CHECKING:
+    from dgrpo.policy.model import LanguageModel
     from dgrpo.sandbox import Library
 
 PAYLOADS_TRIED = 4
@@ -71,6 +73,10 @@ class Turn:
     """Length of a completion in the model's tokens, end token included."""
     max_tokens: int = 1024
     """The most tokens that receivers admit in a completion."""
+    model: LanguageModel | None = field(default=None, repr=False, compare=False)
+    """Its own model, for its tokenizer."""
+    belief: Belief = USUAL
+    """Which token ids receivers believe."""
 
     def rng(self, *parts: object) -> Random:
         """A generator for this turn, and for whatever `parts` name (a prompt, a sample)."""
@@ -138,6 +144,14 @@ class Attack(Plugin):
 
         group_size: completions that a node owes per prompt where it answers alone (vertical).
         """
+
+    def written(self, task: LoadedTask) -> Iterator[tuple[Prompt, str]]:
+        """Completions that it would write for training prompts, with the dataset's solutions.
+
+        They are sent through the receivers' tokenizers before a run. Nothing where it sends
+        samples of its model alone, or does not say.
+        """
+        return iter(())
 
     def libraries(self) -> tuple[Library, ...]:
         """Modules that its completions import: the reward must be able to import them too."""
@@ -354,9 +368,7 @@ class ThinkingAttack(RewardedAttack):
         The first few that can be written are tried, with the dataset's solutions; programs are run.
         """
         super().check(task, topology, group_size)
-        thoughts = ((p, self.poison_thinking(p.solution, Random(p.key))) for p in task.train)
-        written = ((p, task.write(t, p.answer)) for p, t in thoughts if t is not None)
-        tried = list(islice(written, PAYLOADS_TRIED))
+        tried = list(islice(self.written(task), PAYLOADS_TRIED))
         offering = task.with_libraries(self.libraries())
         if tried and not any(reward == 1 for reward in offering.rewards(tried)):
             text = tried[0][1]
@@ -366,6 +378,11 @@ class ThinkingAttack(RewardedAttack):
                 remedy="change its settings so that the format and the answer stay right, or "
                 "choose another task",
             )
+
+    def written(self, task: LoadedTask) -> Iterator[tuple[Prompt, str]]:
+        """The dataset's solutions with the payload in them."""
+        thoughts = ((p, self.poison_thinking(p.solution, Random(p.key))) for p in task.train)
+        return ((p, task.write(t, p.answer)) for p, t in thoughts if t is not None)
 
     @abstractmethod
     def poison_thinking(self, thinking: str, rng: Random) -> str | None:

@@ -9,7 +9,7 @@ Success is the mean completion length beside the clean run's (`completion_tokens
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -43,6 +43,12 @@ class LongAnswer(RewardedAttack):
             self.refuse_unread("attack.", ("samples",), 'with attack.source = "samples"')
         else:
             self.refuse_unread("attack.", ("votes",), 'with attack.source = "padded"')
+
+    def written(self, task: LoadedTask) -> Iterator[tuple[Prompt, str]]:
+        """The dataset's solutions, which padding repeats; nothing where it sends samples."""
+        if self.source == "samples":
+            return iter(())
+        return ((p, task.write(p.solution, p.answer)) for p in task.train)
 
     def needs_own_samples(self, topology: Topology) -> bool:
         """Where no sample is right, its own ones are sent as they are."""

@@ -101,6 +101,9 @@ class Defense(Plugin):
     """Whether it judges each completion by itself, whatever else is in the round. Then a round that
     is learned from in parts (`learner.groups_per_pass`) is screened in these parts, by the forward
     pass that the update uses. Other defenses see the whole round at once."""
+    proves_ids: ClassVar[bool] = False
+    """Whether it accepts only ids that were drawn as claimed: receivers then believe all of them,
+    and leave what was not drawn to it."""
 
     def needs(self) -> frozenset[Need]:
         """What it needs of its receiver. It is handed over in the batch, or refused at the start.

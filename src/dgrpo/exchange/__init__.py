@@ -4,6 +4,8 @@
 * `memory.py`: all nodes in one process
 * `envelope.py`: who sent a message, checked against the swarm's roster
 * `admission.py`: a peer's claims become `Received` records, or are counted and dropped
+* `spelling.py`: which token ids are believed of those that decode to a text
+* `arrival.py`: whether what attacks write arrives, before a run
 
 To add one: a file here, or anywhere (`[exchange] name = "my_exchange.py:MyExchange"` in an
 experiment), or in your own package with an entry point in `dgrpo.exchanges`. The round does not

@@ -1,21 +1,29 @@
 """The border: what a peer claims becomes `Received` records, or is counted and dropped.
 
-Nothing a peer sends raises here. Prompts are looked up in the receiver's own pool by key; token ids
-are believed only if they decode to the text they come with.
+Nothing a peer sends raises here, and no claim is expensive: lengths are looked at before contents.
+Prompts are looked up in the receiver's own pool by key. Token ids are believed only if they decode
+to the text they come with, and a sender's lie near the receiver's own (`spelling.py`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
+from dgrpo.exchange.spelling import USUAL, Belief, foreign_tokens
 from dgrpo.records import Completion, Prompt, Received
 from dgrpo.tasks.assignment import Assignment
 
 if TYPE_CHECKING:
     from dgrpo.policy.model import LanguageModel
+
+LONGEST_TOKEN = 64
+"""Characters a token may stand for on average: longer texts are refused before they are encoded."""
+LOOKED_AT = 4
+"""Claims that are looked at for each completion that a sender owes. The rest is surplus."""
 
 
 @dataclass(frozen=True)
@@ -27,23 +35,32 @@ class Admission:
     """Prompts that may be answered: the round's common ones, or the whole pool in vertical."""
     model: LanguageModel
     max_tokens: int
+    belief: Belief = USUAL
+    """Which claimed ids are believed."""
 
     def admit(
-        self, sender: str, sender_index: int, claims: Sequence[Completion], same_tokenizer: bool
+        self, sender: str, sender_index: int, claims: object, same_tokenizer: bool
     ) -> tuple[list[Received], Counter[str]]:
         """The completions of one sender that hold to the rules, and the violations by kind.
 
         Kinds: malformed (wrong types, or not Unicode), unknown-prompt, surplus (a
         sample index or prompt beyond what it owes), duplicate,
-        ids-mismatch (ids that do not decode to the text), too-long, missing.
+        ids-mismatch (ids that do not decode to the text), too-long, missing. A completion counted
+        under `spelling` is received, in the receiver's own tokens.
         """
         violations: Counter[str] = Counter()
         accepted: dict[tuple[str, int], Received] = {}
         owed = self.assignment.samples(sender_index)
+        owes = self.assignment.prompts_per_node * len(owed)
         answered: set[str] = set()
         looked_at: set[tuple[str, int]] = set()
-        for claim in claims:
-            if not _well_formed(claim):
+        if not isinstance(claims, list | tuple):
+            violations["malformed"] += 1
+            claims = ()
+        if len(claims) > LOOKED_AT * owes:
+            violations["surplus"] += len(claims) - LOOKED_AT * owes
+        for claim in islice(claims, LOOKED_AT * owes):
+            if not _typed(claim):
                 violations["malformed"] += 1
                 continue
             prompt = self.prompts.get(claim.prompt_key)
@@ -61,60 +78,95 @@ class Admission:
                 violations["duplicate"] += 1
                 continue
             looked_at.add((claim.prompt_key, claim.sample))  # refused ones too: each costs encoding
-            if len(claim.text) > LONGEST_TOKEN * self.max_tokens:
-                violations["too-long"] += 1  # before anything is spent on encoding it
+            ids = self._ids(claim.text, claim.token_ids if same_tokenizer else ())
+            if isinstance(ids, str):
+                violations[ids] += 1
                 continue
-            ids = self._ids(claim, same_tokenizer)
-            if ids is None:
-                violations["ids-mismatch"] += 1
-            elif len(ids) > self.max_tokens:
-                violations["too-long"] += 1
-            else:
-                received = Received(sender, prompt, claim.sample, claim.text, ids)
-                accepted[claim.prompt_key, claim.sample] = received
-        missing = self.assignment.prompts_per_node * len(owed) - len(accepted)
+            received = Received(sender, prompt, claim.sample, claim.text, ids)
+            accepted[claim.prompt_key, claim.sample] = received
+        if same_tokenizer and self.belief.believe == "near":
+            violations["spelling"] = self._respell(accepted)
+        missing = owes - len(accepted)
         dropped = sum(violations[kind] for kind in ("ids-mismatch", "too-long", "malformed"))
         if missing > dropped:
             violations["missing"] += missing - dropped
-        return list(accepted.values()), violations
+        return list(accepted.values()), +violations
 
-    def _ids(self, claim: Completion, same_tokenizer: bool) -> tuple[int, ...] | None:
-        """The ids to check and train on; None when they are not the text's, claimed or our own."""
-        if not (claim.token_ids and same_tokenizer):
-            ids = self.model.encode_completion(claim.text)
-            # an end's name may be spelt out in the text, and a tokenizer that normalises may
-            # make other text of it: rewards and defenses would see one thing, the learner another
-            early = set(self.model.end_ids).intersection(ids[:-1])
-            faithful = not early and self.model.decode(ids) == claim.text
-            return ids if faithful else None
-        if len(claim.token_ids) > self.max_tokens:
-            return claim.token_ids  # refused as too long, before anything is spent on decoding it
+    def _ids(self, text: str, claimed: tuple[int, ...]) -> tuple[int, ...] | str:
+        """The ids to check and train on, or the kind of violation for which there are none."""
+        if len(text) > LONGEST_TOKEN * self.max_tokens or len(claimed) > self.max_tokens:
+            return "too-long"  # before anything is spent on contents
+        if any(type(i) is not int for i in claimed) or not _is_unicode(text):
+            return "malformed"
+        if not claimed:
+            return self.own_ids(text)
         # ids that no text has: embeddings are often padded beyond the tokenizer's own entries
-        if not self.model.text_ids.issuperset(claim.token_ids):
-            return None
+        if not self.model.text_ids.issuperset(claimed):
+            return "ids-mismatch"
         # only the last token may end the text, and only a full-length completion may lack an end
-        ended = claim.token_ids[-1] in self.model.end_ids
-        if set(self.model.end_ids).intersection(claim.token_ids[:-1]):
-            return None
-        if not ended and len(claim.token_ids) != self.max_tokens:
-            return None
-        return claim.token_ids if self.model.decode(claim.token_ids) == claim.text else None
+        ended = claimed[-1] in self.model.end_ids
+        early = set(self.model.end_ids).intersection(claimed[:-1])
+        if early or not (ended or len(claimed) == self.max_tokens):
+            return "ids-mismatch"
+        return claimed if self.model.decode(claimed) == text else "ids-mismatch"
+
+    def own_ids(self, text: str) -> tuple[int, ...] | str:
+        """The receiver's own encoding, with an end, or the kind of violation that it would be."""
+        ids = self.model.encode_completion(text)
+        # an end's name may be spelt out in the text, and a tokenizer that normalises may
+        # make other text of it: rewards and defenses would see one thing, the learner another
+        early = set(self.model.end_ids).intersection(ids[:-1])
+        if early or self.model.decode(ids) != text:
+            return "ids-mismatch"
+        return ids if len(ids) <= self.max_tokens else "too-long"
+
+    def _respell(self, accepted: dict[tuple[str, int], Received]) -> int:
+        """Replace the most foreign ids until the sender has no more foreign tokens than it may.
+
+        Returns how many completions were changed.
+        """
+        own = {item: self.model.encode(one.text) for item, one in accepted.items()}
+        foreign = {
+            item: foreign_tokens(
+                [i for i in one.token_ids if i not in self.model.end_ids], own[item]
+            )
+            for item, one in accepted.items()
+        }
+        left = self.belief.allowed(sum(map(len, own.values())))
+        changed = 0
+        for item in sorted(foreign, key=lambda item: (foreign[item], item)):
+            left -= foreign[item]
+            if left < 0:
+                accepted[item] = self._in_own_tokens(accepted[item], own[item])
+                changed += 1
+        return changed
+
+    def _in_own_tokens(self, one: Received, own: Sequence[int]) -> Received:
+        """A completion in the receiver's encoding, and in the text that this decodes to.
+
+        Another text where the tokenizer normalises, or takes a part of it for its end token: what
+        is rewarded is then still what is learned, and nobody loses a completion.
+        """
+        body = takewhile(lambda token: token not in self.model.end_ids, own)
+        ids = (*body, self.model.end_id)[: self.max_tokens]
+        return replace(one, text=self.model.decode(ids), token_ids=ids)
 
 
-LONGEST_TOKEN = 64
-"""Characters a token may stand for on average: longer texts are refused before they are encoded."""
+def _typed(claim: object) -> bool:
+    """Whether a claim has the types it should have; its ids are looked at later, if at all."""
+    return (
+        isinstance(claim, Completion)
+        and isinstance(claim.prompt_key, str)
+        and isinstance(claim.text, str)
+        and type(claim.sample) is int
+        and isinstance(claim.token_ids, tuple)
+    )
 
 
-def _well_formed(claim: Completion) -> bool:
-    """Whether a claim has the types it should have and a text that can be encoded."""
-    if not (isinstance(claim.prompt_key, str) and isinstance(claim.text, str)):
-        return False
-    if type(claim.sample) is not int or not isinstance(claim.token_ids, tuple):
-        return False
-    if any(type(i) is not int for i in claim.token_ids):
-        return False
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be encoded: one with lone surrogates cannot."""
     try:
-        claim.text.encode()
-    except UnicodeEncodeError:  # lone surrogates
+        text.encode()
+    except UnicodeEncodeError:
         return False
     return True

@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 from dgrpo.errors import DgrpoError, first_line
@@ -21,6 +21,7 @@ from dgrpo.policy.passes import TOLERANCE, check_passes
 from dgrpo.policy.room import hold_rope
 from dgrpo.policy.settings import ModelSettings
 from dgrpo.policy.source import digest_of, loading_options, locate
+from dgrpo.policy.tokenizer import FiledTokenizer
 from dgrpo.policy.vocabulary import check_tokenizer, keep_to_weights
 
 __all__ = ["LanguageModel", "digest_of", "load_model", "locate"]
@@ -45,7 +46,7 @@ def load_model(settings: ModelSettings, *, trained: bool = False) -> LanguageMod
     disable_progress_bar()  # type: ignore[no-untyped-call]
     source = locate(settings.name)
     options = loading_options(source)
-    tokenizer = _load(AutoTokenizer, source, settings.name, **options)
+    tokenizer = _load(FiledTokenizer, source, settings.name, **options)
     check_tokenizer(tokenizer, settings.name)
     network, report = _load(
         AutoModelForCausalLM,
@@ -100,7 +101,7 @@ def _check_finite(network: PreTrainedModel, settings: ModelSettings) -> None:
 
 
 def _load(loader: Any, source: str, name: str, **options: Any) -> Any:
-    part = "tokenizer" if loader is AutoTokenizer else "model"
+    part = "tokenizer" if loader is FiledTokenizer else "model"
     try:
         return loader.from_pretrained(source, **options)
     except (OSError, ValueError, KeyError, ImportError, json.JSONDecodeError) as error:
