@@ -215,6 +215,7 @@ def test_the_digest_ignores_what_a_finished_round_does_not_depend_on() -> None:
         assert attacked(**{name: value}).digest == attacked().digest, name
 
 
+EXAMPLES = Path(__file__).parents[1] / "examples"
 CHANGES: dict[str, list[dict[str, Any]]] = {
     "topology": [{"topology": "vertical"}],
     "nodes": [{"nodes": 2}],
@@ -230,6 +231,8 @@ CHANGES: dict[str, list[dict[str, Any]]] = {
         {"admission": {"foreign_share": 0.2}},
         {"admission": {"foreign_least": 0}},
     ],
+    "policy": [{"policy": "frozen"}],
+    "exchange": [{"exchange": f"{EXAMPLES / 'my_exchange.py'}:Mailboxes"}],
     "learner": [{"learner": {"learning_rate": 2e-3}}, {"learner": {"updates_per_round": 2}}],
     "attack": [{"attack": "text"}, {"attack": "honest"}, {"attack": "silent"}],
     "defense": [

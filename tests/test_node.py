@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,17 +12,19 @@ import pytest
 from dgrpo.attacks import Attack, RunningAttack, Turn
 from dgrpo.defenses import Defense, Receiver, RunningDefense
 from dgrpo.errors import DgrpoError
-from dgrpo.exchange import AllGather, Connection, Exchange, Message, Roster
+from dgrpo.exchange import Exchange, Message
 from dgrpo.experiment import Experiment, NamedDefense, experiment_from
 from dgrpo.learning.alone import LocalPolicy
 from dgrpo.learning.policies.frozen import Frozen
 from dgrpo.learning.policies.local import Local
 from dgrpo.node import Node
+from dgrpo.plugins import find
 from dgrpo.records import Batch, Completion, RoundRecord, Sent, Verdict
 from dgrpo.round import play_round
 from dgrpo.swarm import Swarm
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic
 
+MAILBOXES = f"{Path(__file__).parents[1] / 'examples' / 'my_exchange.py'}:Mailboxes"
 TASK = GsmSymbolic(train=16, held_out=8).load()
 
 
@@ -42,40 +45,11 @@ def small(**settings: Any) -> Experiment:
     )
 
 
-class Mailboxes(Exchange):
-    """Each node has a queue that the others write to."""
-
-    name = "mailboxes"
-
-    def connect(self, roster: Roster) -> Connection:
-        return Post(len(roster))
-
-
-class Post:
-    def __init__(self, nodes: int) -> None:
-        self.boxes = [asyncio.Queue[Message]() for _ in range(nodes)]
-
-    def at(self, index: int) -> AllGather:
-        return Mailbox(self, index)
-
-    async def close(self) -> None:
-        pass
-
-
-class Mailbox:
-    def __init__(self, post: Post, index: int) -> None:
-        self.post = post
-        self.index = index
-
-    async def all_gather(self, round_index: int, message: Message) -> list[Message]:
-        for box in self.post.boxes:
-            await box.put(message)
-        return [await self.post.boxes[self.index].get() for _ in self.post.boxes]
-
-
 def nodes_without_a_swarm(experiment: Experiment, kinds: Sequence[Any]) -> list[Node]:
     """One node per policy of `kinds`, connected by mailboxes."""
-    connection = Mailboxes().connect(experiment.roster)
+    exchange = find("exchanges", MAILBOXES)()
+    assert isinstance(exchange, Exchange)
+    connection = exchange.connect(experiment.roster)
     nodes = []
     for index, kind in enumerate(kinds):
         trainable = kind.load(experiment.policy_settings(index))
@@ -132,6 +106,18 @@ def test_an_experiment_names_its_policy() -> None:
         before = swarm.replicas.models[0].model.weights_digest()
         swarm.play(0)
         assert swarm.replicas.models[0].model.weights_digest() == before
+
+
+def test_a_swarm_plays_the_same_over_another_exchange() -> None:
+    elsewhere = small(exchange={"name": MAILBOXES}, defense=[{"name": "top-k", "k": 50}])
+    assert elsewhere.digest != small(defense=[{"name": "top-k", "k": 50}]).digest
+    with Swarm(elsewhere, 0, task=TASK) as swarm:
+        ours = [swarm.play(index) for index in range(2)]
+    with Swarm(small(defense=[{"name": "top-k", "k": 50}]), 0, task=TASK) as swarm:
+        usual = [swarm.play(index) for index in range(2)]
+    for here, there in zip(ours, usual, strict=True):
+        assert [decisions(r) for r in here] == [decisions(r) for r in there]
+        assert [r.update for r in here] == [r.update for r in there]
 
 
 def test_defaults_that_came_late_do_not_change_a_digest() -> None:

@@ -42,6 +42,7 @@ from dgrpo.tasks.gsm_symbolic import GsmSymbolic
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SIGNATURE = f"{EXAMPLES / 'my_attack.py'}:Signature"
 CHAMELEON = f"{EXAMPLES / 'my_adaptive_attack.py'}:Chameleon"
+MAILBOXES = f"{EXAMPLES / 'my_exchange.py'}:Mailboxes"
 CHORUS = f"{EXAMPLES / 'my_defense.py'}:Chorus"
 REPLAY = f"{EXAMPLES / 'my_stateful_defense.py'}:Replay"
 NAMES = {
@@ -49,7 +50,7 @@ NAMES = {
     "attacks": [*available("attacks"), SIGNATURE, CHAMELEON],
     "defenses": [*available("defenses"), REPLAY, CHORUS],
     "policies": list(available("policies")),
-    "exchanges": list(available("exchanges")),
+    "exchanges": [*available("exchanges"), MAILBOXES],
 }
 VOTING = " without oracle"
 MOUNTED: dict[str, dict[str, Any]] = {
