@@ -17,6 +17,7 @@ from rich.table import Table
 
 from dgrpo import plugins
 from dgrpo.errors import DgrpoError, did_you_mean
+from dgrpo.extras import naming_missing_extras
 
 app = App(
     name="dgrpo",
@@ -30,7 +31,8 @@ out, err = Console(), Console(stderr=True)
 def main() -> None:
     """Entry point: runs a command, turns known faults into a message and exit code 2."""
     try:
-        app()
+        with naming_missing_extras():
+            app()
     except DgrpoError as error:
         err.print(f"[bold red]error:[/] {escape(str(error))}")
         sys.exit(2)

@@ -13,13 +13,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from dgrpo.attacks.base import ThinkingAttack, Turn
 from dgrpo.exchange.spelling import foreign_tokens
-from dgrpo.policy.model import LanguageModel
 from dgrpo.records import Completion
 from dgrpo.tasks.assignment import Slot
+
+if TYPE_CHECKING:
+    from dgrpo.policy.model import LanguageModel
 
 Pieces = Literal["letters", "halves"]
 Order = Literal["opening", "closing", "random"]

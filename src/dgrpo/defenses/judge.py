@@ -21,6 +21,7 @@ from pydantic import Field, JsonValue, field_validator, model_validator
 
 from dgrpo.defenses.base import Defense, Receiver, RunningDefense
 from dgrpo.errors import DgrpoError
+from dgrpo.extras import naming_missing_extras
 from dgrpo.judging.bench import Bench, Question, shared_bench
 from dgrpo.judging.fields import checked_fields, fields_to_send, wants_seed
 from dgrpo.judging.prompts import Style
@@ -118,7 +119,8 @@ class Judge(Defense):
     def _is_a_url(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        from dgrpo.judging.address import checked_url
+        with naming_missing_extras():
+            from dgrpo.judging.address import checked_url
 
         return checked_url(value)
 
@@ -197,9 +199,10 @@ class Judge(Defense):
             return Bench(self._local(), digest_of(self.model))
 
     def _remote(self, url: str) -> EndpointJudge:
-        from dgrpo.judging.address import key_of, proxy_of
-        from dgrpo.judging.endpoint import EndpointJudge
-        from dgrpo.judging.line import Line
+        with naming_missing_extras():
+            from dgrpo.judging.address import key_of, proxy_of
+            from dgrpo.judging.endpoint import EndpointJudge
+            from dgrpo.judging.line import Line
 
         own = {
             "temperature": self.temperature,

@@ -25,6 +25,7 @@ from dgrpo.tasks.base import Task, make_prompt, pool_of_unique
 from dgrpo.tasks.equations import Working, working_of
 from dgrpo.tasks.executed import ProgramTask
 from dgrpo.tasks.gsm_symbolic import SHORTEST_TEMPLATES, check_templates, word_problems
+from dgrpo.tasks.problems import drawn_problems
 from dgrpo.tasks.programs import write_program
 
 PROMPT_TEMPLATE = "Question: {question}\nProgram:\n"
@@ -96,7 +97,8 @@ class GsmPython(Task):
 
     def pools(self) -> ProgramTask:
         """Generate both pools; the same fields give the same pools on every machine."""
-        draws = (prompt for prompt, _ in worked_problems(self.templates, Random(self.pool_seed)))
+        problems = drawn_problems(self.templates, self.pool_seed)
+        draws = (prompt for prompt, _ in worked(problems, self.templates))
         prompts = pool_of_unique(draws, self.train + self.held_out)
         return ProgramTask(
             name=self.name,
@@ -112,7 +114,16 @@ def worked_problems(templates: tuple[int, ...], rng: Random) -> Iterator[tuple[P
     Raises DgrpoError for unknown templates, and where no problem of these has a program.
     """
     check_templates(templates)
-    problems = word_problems(templates, rng)
+    yield from worked(word_problems(templates, rng), templates)
+
+
+def worked(
+    problems: Iterator[Prompt], templates: tuple[int, ...]
+) -> Iterator[tuple[Prompt, Working]]:
+    """Those of `problems` whose equations give the answer, with their steps.
+
+    templates: what a DgrpoError names where no problem has a program.
+    """
     while True:
         for problem in islice(problems, _TRIED):
             working = working_of(problem.solution, problem.answer)
