@@ -152,7 +152,11 @@ class Swarm:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Go on from a checkpoint.
+
+        Raises ValueError, or what its parts raise, if it is not one of this swarm.
+        """
+        self._check_places(state["origin"], state["replica_of"])
         for origin in state["origin"][len(self.learners) :]:
             self.learners.append(self.learners[origin].clone())
         self.origin = list(state["origin"])
@@ -162,6 +166,15 @@ class Swarm:
         for node, saved in zip(self.nodes, state["defenses"], strict=True):
             for label, check in node.defenses:
                 check.load_state_dict(saved[label])
+
+    def _check_places(self, origin: Sequence[int], replica_of: Sequence[int]) -> None:
+        """Raise ValueError unless every copy has an origin before it, and every node a replica."""
+        nodes, loaded = len(self.nodes), len(self.learners)
+        copies = all(0 <= one <= index for index, one in enumerate(origin))
+        if not (loaded <= len(origin) <= nodes and copies and origin[:loaded] == self.origin):
+            raise ValueError("its replicas are not those of this experiment")
+        if len(replica_of) != nodes or not all(0 <= one < len(origin) for one in replica_of):
+            raise ValueError("its nodes are not those of this experiment")
 
     async def submit(self, index: int, request: Request) -> Any:
         """Wait until every playing node waits, then for the answer.
