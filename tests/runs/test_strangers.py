@@ -27,15 +27,23 @@ from tests.runs.test_running import lines, run, tiny, whole
 from dgrpo.errors import DgrpoError
 from dgrpo.report.groups import group_runs
 from dgrpo.report.page import render_page
-from dgrpo.reproduce.matrix import find_finished
+from dgrpo.reproduce import matrix
+from dgrpo.reproduce.compare import compare
+from dgrpo.reproduce.defended import defended_rows
+from dgrpo.reproduce.estimate import Estimate
+from dgrpo.reproduce.matrix import Entry, find_finished, shortfall
+from dgrpo.reproduce.paper import load_paper
+from dgrpo.reproduce.poisoned_share import measured
 from dgrpo.runs import files, reader
+from dgrpo.runs.checkpoint import updates_done
 from dgrpo.runs.files import append_bytes, read_json, replace_file, write_file
-from dgrpo.runs.folder import RunFolder, updates_done
+from dgrpo.runs.folder import RunFolder
 from dgrpo.runs.reader import find_runs
 
 __all__ = ["whole"]  # a fixture
 
 SEED = "seed-0"
+PAPER = load_paper()
 
 
 def report(folder: Path) -> str:
@@ -249,8 +257,6 @@ def test_files_that_a_run_names_are_neither_opened_nor_imported(
 def test_models_that_only_a_run_names_are_not_looked_at(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dgrpo.reproduce import matrix
-
     out = tmp_path / "runs" / "tiny"
     shutil.copytree(whole, out)
     header = read_json(out / SEED / "experiment.json")
@@ -259,7 +265,7 @@ def test_models_that_only_a_run_names_are_not_looked_at(
     asked: list[str] = []
     monkeypatch.setattr(matrix, "_digest_now", lambda name: asked.append(name))
     found, _ = find_finished([tmp_path / "runs"])
-    assert matrix.shortfall(found[0], tiny()) == ""
+    assert shortfall(found[0], tiny()) == ""
     assert asked
     assert "/their/folder" not in asked
 
@@ -428,18 +434,15 @@ def test_a_run_with_any_values_is_read_or_refused(
     else:
         file.write_text(json.dumps(mutated(json.loads(text), data)))
     read_or_refused(lambda: report(folder))
-    from dgrpo.reproduce.estimate import Estimate
-    from dgrpo.reproduce.matrix import missing, shortfall
-    from dgrpo.reproduce.poisoned_share import measured
-
     found, _ = find_finished([folder.parent])
     Estimate(found)
     for one in found:
         shortfall(one, tiny())
-        read_or_refused(
-            lambda one=one: measured([one.experiment], {"tiny": {one.run.seed: one.run}})
-        )
-    missing([], found)
+        runs = {one.run.seed: one.run, 7: find_runs([whole])[0]}
+        measured([one.experiment], {"tiny": runs})
+        defended_rows([Entry(tiny(), True, (0,))], {"tiny": runs})
+        for figure in PAPER.figure:
+            compare(figure, dict.fromkeys(figure.names, runs))
 
 
 @FUZZ

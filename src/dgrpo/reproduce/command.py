@@ -33,8 +33,8 @@ from dgrpo.reproduce.poisoned_share import measured
 from dgrpo.reproduce.render import html, markdown
 from dgrpo.reproduce.scheduler import Failure, Outcome, play_all, run_folder
 from dgrpo.reproduce.share_charts import share_picture
+from dgrpo.runs.checkpoint import updates_done
 from dgrpo.runs.files import refuse_link, write_file
-from dgrpo.runs.folder import updates_done
 
 PICTURE = "poisoned-share.png"
 

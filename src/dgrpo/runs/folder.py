@@ -12,12 +12,11 @@ import io
 import json
 import os
 import re
-import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 import polars
 import torch
@@ -25,11 +24,10 @@ import torch
 from dgrpo.errors import DgrpoError, first_line
 from dgrpo.escaping import shown
 from dgrpo.experiment import OUTSIDE_DIGEST
-from dgrpo.runs.fields import WHOLE
+from dgrpo.runs.checkpoint import load_checkpoint, updates_done
 from dgrpo.runs.files import (
     append_bytes,
     new_folder,
-    open_regular,
     read_bytes,
     read_json,
     refuse_link,
@@ -189,7 +187,7 @@ class RunFolder:
         with writing(self.path):
             if old.exists() and not current.exists():  # stopped between the two renames
                 old.rename(current)
-        updates, state = self._load_checkpoint()
+        updates, state = load_checkpoint(self.path)
         whole = self._whole_lines()
         kept = whole[: updates + 1] if state is not None else []
         if state is not None and len(kept) != updates + 1:
@@ -254,24 +252,6 @@ class RunFolder:
         replace_file(shard, packed.getbuffer())
         self._pending = []
 
-    def _load_checkpoint(self) -> tuple[int, dict[str, Any] | None]:
-        folder = refuse_link(self.path / "checkpoint")
-        if not folder.exists():
-            return 0, None
-        head, updates = _checkpoint_head(folder)
-        file = folder / "state.pt"
-        problem = "its digest is not the one recorded with it"
-        with open_regular(file, _memory()) as packed:
-            if hashlib.file_digest(packed, "sha256").hexdigest() == head.get("sha256"):
-                try:
-                    return updates, _unpacked(packed)
-                except Exception as error:  # whatever torch meets in a stranger's file
-                    problem = f"torch cannot load it: {first_line(error)}"
-        raise DgrpoError(
-            f"{file} is damaged: {problem}",
-            remedy=f"delete {self.path} to start this seed again; other seeds are untouched",
-        )
-
     def restore(self, swarm: Restored, state: dict[str, Any]) -> None:
         """Give a checkpoint's state to the swarm that plays on.
 
@@ -296,14 +276,6 @@ class Restored(Protocol):
         """Go on from what `state_dict` gave."""
 
 
-def updates_done(path: Path) -> int:
-    """Updates up to a seed folder's last checkpoint; 0 where there is none that can be read."""
-    try:
-        return _checkpoint_head(refuse_link(path / "checkpoint"))[1]
-    except DgrpoError:
-        return 0
-
-
 def rounds_of(table: dict[str, Any], file: Path) -> int:
     """`rounds` in a file's table. Raises DgrpoError where it is missing."""
     rounds = table.get("rounds")
@@ -313,43 +285,6 @@ def rounds_of(table: dict[str, Any], file: Path) -> int:
             remedy=f"delete {file.parent} to start this seed again",
         )
     return rounds
-
-
-def _checkpoint_head(folder: Path) -> tuple[dict[str, Any], int]:
-    """checkpoint.json, and the updates that it names."""
-    file = folder / "checkpoint.json"
-    head = read_json(file)
-    updates = head.get("updates")
-    if type(updates) is not int or not 0 <= updates <= WHOLE:
-        raise DgrpoError(
-            f"{file} is damaged: updates = {shown(updates)}",
-            remedy=f"delete {folder.parent} to start this seed again",
-        )
-    return head, updates
-
-
-def _unpacked(packed: BinaryIO) -> dict[str, Any]:
-    """A checkpoint's tensors and plain values; no pickled code is run.
-
-    Raises ValueError if it would take more memory than the file has bytes, and what torch raises.
-    """
-    with zipfile.ZipFile(packed) as archive:
-        unpacked = sum(part.file_size for part in archive.infolist())
-    if unpacked > packed.seek(0, os.SEEK_END):
-        raise ValueError("it is compressed, which torch.save does not do")
-    packed.seek(0)
-    state = torch.load(packed, weights_only=True, map_location="cpu")
-    if not isinstance(state, dict):
-        raise ValueError("it holds no table")
-    return state
-
-
-def _memory() -> int:
-    """Bytes of memory: a larger checkpoint cannot be loaded here, so it is not read."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # a system that does not say
-        return 2**40
 
 
 COMPARED = ("schema", "digest", "seed", "model_digests", "pool_digest")

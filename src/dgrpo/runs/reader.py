@@ -181,7 +181,10 @@ def find_runs(paths: list[Path]) -> list[Run]:
     """
     folders: dict[Path, tuple[Path, Path]] = {}
     for path in paths:
-        found = list(_seed_folders(path))
+        try:
+            found = list(_seed_folders(path))
+        except OSError as error:
+            raise DgrpoError(f"{path} cannot be read: {error.strerror or error}") from None
         if not found:
             problem = f"no run in {path}" if path.is_dir() else f"{path} is not a folder"
             raise DgrpoError(
@@ -204,13 +207,11 @@ def read_run(folder: Path, within: Path | None = None) -> Run:
             f"{folder} lies outside {within}: a symbolic link leads to {folder.resolve()}",
             remedy=f"name {folder.resolve()} itself, or remove the link",
         )
-    summary = folder / "summary.json"
-    exists = summary.is_symlink() or summary.exists()
     return Run(
         folder=folder,
         experiment=read_header(folder),
         rounds=_read_rounds(folder / "rounds.jsonl"),
-        summary=read_summary(folder) if exists else None,
+        summary=read_summary(folder) if refuse_link(folder / "summary.json").exists() else None,
     )
 
 
