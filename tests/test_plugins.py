@@ -19,7 +19,7 @@ ONE_OF_EACH = '''
 from typing import ClassVar
 
 from dgrpo.attacks import Attack, ThinkingAttack, Turn
-from dgrpo.defenses import Receiver, Running, StatelessDefense
+from dgrpo.defenses import Receiver, RunningDefense, StatelessDefense
 from dgrpo.tasks import LoadedTask, Task
 
 

@@ -9,9 +9,11 @@ import pytest
 from dgrpo.errors import DgrpoError
 from dgrpo.experiment import experiment_from
 from dgrpo.node import Node
-from dgrpo.records import Prompt, Received, Verdict
-from dgrpo.round import advantages_by_group, one_each
+from dgrpo.records import Batch, Prompt, Received, Verdict
+from dgrpo.round import advantages_by_group
+from dgrpo.screening import require_one_verdict_each
 from dgrpo.swarm import Swarm
+from dgrpo.tasks.base import LoadedTask
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic
 
 TASK = GsmSymbolic(train=8, held_out=4).load()
@@ -91,6 +93,37 @@ def test_advantages_are_scaled_as_the_learner_says() -> None:
 def test_a_defense_without_one_verdict_per_completion_is_named(given: int) -> None:
     verdicts = [Verdict(True, 0.0)] * given
     with pytest.raises(DgrpoError, match=f"defense mine gave {given} verdicts on 6") as caught:
-        one_each("mine", verdicts, MIXED)
+        require_one_verdict_each("mine", verdicts, Batch(0, tuple(MIXED)))
     assert "one each, in order" in caught.value.remedy
-    assert one_each("mine", verdicts[:1], MIXED[:1]) == verdicts[:1]
+    first = Batch(0, tuple(MIXED[:1]))
+    assert require_one_verdict_each("mine", verdicts[:1], first) == verdicts[:1]
+
+
+def test_rewards_are_asked_for_with_the_sender_of_each_completion(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Tasks that execute programs bound each sender's time."""
+    experiment = experiment_from(
+        {
+            "name": "tiny",
+            "topology": "horizontal",
+            "nodes": 2,
+            "prompts_per_round": 2,
+            "group_size": 4,
+            "task": {"name": "gsm-symbolic", "train": 8, "held_out": 4},
+            "sampling": {"max_tokens": 4},
+            "evaluation": {"samples": 2, "final_samples": 2},
+            "defense": {"name": "reward-outlier"},
+        }
+    )
+    asked: list[list[str]] = []
+
+    def by_sender(self: LoadedTask, pairs: list[Any], senders: list[str]) -> list[float]:
+        asked.append(list(senders))
+        return self.rewards(pairs)
+
+    monkeypatch.setattr(LoadedTask, "rewards_by_sender", by_sender)
+    records = Swarm(experiment, seed=0, task=TASK).play(0)
+    sent = [[one.received.sender for one in record.judged] for record in records]
+    assert len(set(sent[0])) == 2
+    assert sorted(asked) == sorted(sent)  # once: the defense is handed what was computed

@@ -238,9 +238,13 @@ def judge(
 
     """
     from dgrpo.defenses.judge import Judge
-    from dgrpo.models.acceptance import measure_acceptance
+    from dgrpo.judging.acceptance.command import measure_acceptance
+    from dgrpo.overrides import apply_override
 
-    chosen = plugins.build("defenses", {**dotted_overrides(overrides), "name": "judge"}, "judge")
+    table: dict[str, Any] = {}
+    for dotted, value in dotted_overrides(overrides).items():
+        apply_override(table, dotted, value)
+    chosen = plugins.build("defenses", {**table, "name": "judge"}, "judge")
     assert isinstance(chosen, Judge)
     measure_acceptance(chosen, samples, out, out_file)
 
@@ -259,8 +263,8 @@ def pretrain(
         Where to write the model; default models/NAME.
 
     """
-    from dgrpo.models.pretrain import make_model
-    from dgrpo.models.recipe import find_recipe
+    from dgrpo.pretraining.pretrain import make_model
+    from dgrpo.pretraining.recipe import find_recipe
 
     recipe = find_recipe(name)
     target = out_folder or Path("models") / name

@@ -29,17 +29,23 @@ from dgrpo.attacks import Attack
 from dgrpo.attacks.honest import Honest
 from dgrpo.defenses import Defense
 from dgrpo.errors import DgrpoError
-from dgrpo.learning.learner import LearnerSettings
+from dgrpo.exchange import Exchange
+from dgrpo.exchange.memory import Memory
+from dgrpo.learning.policies import Policy, PolicySettings
+from dgrpo.learning.policies.local import Local
+from dgrpo.learning.settings import LearnerSettings
 from dgrpo.overrides import apply_override
 from dgrpo.plugins import build, find, plugin_name, plugin_sources
-from dgrpo.policy.model import ModelSettings
-from dgrpo.policy.sampling import Sampling
+from dgrpo.policy.settings import ModelSettings, Sampling
 from dgrpo.sandbox import Library
 from dgrpo.tasks import Task
 from dgrpo.tasks.assignment import Assignment, Topology, check_divides
 
 OUTSIDE_DIGEST = ("name", "claim", "rounds", "evaluation", "recording", "measure")
 """Settings a finished round does not depend on: a run can be extended and measured otherwise."""
+
+LATE: dict[str, object] = {"policy": Local(), "exchange": Memory()}
+"""Settings that older runs do not name: they are part of the digest only if they differ."""
 
 _FROZEN = ConfigDict(
     frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True
@@ -114,8 +120,12 @@ class Experiment(BaseModel):
     """One model for all nodes, or one per node."""
     sampling: Sampling = Sampling()
     """How completions are drawn."""
+    policy: SerializeAsAny[Policy] = Local()
+    """How a node's model is held and trained."""
     learner: LearnerSettings = LearnerSettings()
     """How nodes learn."""
+    exchange: SerializeAsAny[Exchange] = Memory()
+    """How messages travel between nodes."""
     attack: tuple[SerializeAsAny[Attack], ...] = ()
     """One attack for all malicious nodes, or one per malicious node."""
     defense: tuple[NamedDefense, ...] = ()
@@ -129,6 +139,16 @@ class Experiment(BaseModel):
     @classmethod
     def _task(cls, value: object) -> object:
         return _plugin("tasks", value, "task")
+
+    @field_validator("policy", mode="before")
+    @classmethod
+    def _policy(cls, value: object) -> object:
+        return _plugin("policies", value, "policy")
+
+    @field_validator("exchange", mode="before")
+    @classmethod
+    def _exchange(cls, value: object) -> object:
+        return _plugin("exchanges", value, "exchange")
 
     @field_validator("attack", mode="before")
     @classmethod
@@ -149,16 +169,7 @@ class Experiment(BaseModel):
     @field_validator("defense", mode="before")
     @classmethod
     def _defenses(cls, value: object) -> object:
-        named = []
-        for table, index in _numbered(value):
-            if not isinstance(table, str | Mapping):
-                named.append(table)  # a NamedDefense, or pydantic says what is wrong with it
-                continue
-            settings = {"name": table} if isinstance(table, str) else dict(table)
-            label = settings.pop("label", None)
-            check = cast(Defense, build("defenses", settings, f"defense{index}"))
-            named.append(NamedDefense(label=check.name if label is None else label, check=check))
-        return tuple(named)
+        return named_defenses(value)
 
     @model_validator(mode="before")
     @classmethod
@@ -244,12 +255,28 @@ class Experiment(BaseModel):
         """The model that node number `node` starts from."""
         return self.model[node % len(self.model)]
 
+    def policy_settings(self, node: int) -> PolicySettings:
+        """What the model of node number `node` is made of."""
+        return PolicySettings(
+            model=self.model_of(node),
+            learner=self.learner,
+            sampling=self.sampling,
+            completions=self.prompts_per_round * self.group_size,
+        )
+
+    @property
+    def roster(self) -> tuple[str, ...]:
+        """Names of the nodes, in the order that every node agrees on."""
+        return tuple(f"node-{index}" for index in range(self.nodes))
+
     def resolved(self) -> dict[str, Any]:
         """Everything, defaults included, as JSON values; `Experiment(**resolved)` is equal."""
-        plain = self.model_dump(mode="json", exclude={"task", "attack", "measure", "defense"})
+        plugged = {"task", "policy", "exchange", "attack", "measure", "defense"}
         return {
-            **plain,
+            **self.model_dump(mode="json", exclude=plugged),
             "task": self.task.settings(),
+            "policy": self.policy.settings(),
+            "exchange": self.exchange.settings(),
             "attack": [a.settings() for a in self.attack],
             "measure": [a.settings() for a in self.measure],
             "defense": [{"label": d.label, **d.check.settings()} for d in self.defense],
@@ -258,8 +285,10 @@ class Experiment(BaseModel):
     def identity(self) -> dict[str, Any]:
         """The part of `resolved` that a finished round depends on."""
         outside = set(OUTSIDE_DIGEST)
+        outside |= {key for key, usual in LATE.items() if getattr(self, key) == usual}
         plain = {key: value for key, value in self.resolved().items() if key not in outside}
-        sources = plugin_sources([self.task, *self.attack, *(d.check for d in self.defense)])
+        checks = (defense.check for defense in self.defense)
+        sources = plugin_sources([self.task, self.policy, self.exchange, *self.attack, *checks])
         return {**plain, "sources": sources} if sources else plain
 
     @cached_property
@@ -302,6 +331,23 @@ def experiment_from(table: Mapping[str, Any]) -> Experiment:
     except ValidationError as error:
         known = _known_fields(error)
         raise DgrpoError.from_validation(error, "", known) from None
+
+
+def named_defenses(value: object) -> tuple[NamedDefense, ...]:
+    """Defenses from a name, a table, or a list of them, as an experiment file gives them.
+
+    Raises DgrpoError for an unknown defense or setting, and for two of one label.
+    """
+    named = []
+    for table, index in _numbered(value):
+        if not isinstance(table, str | Mapping):
+            named.append(table)  # a NamedDefense, or pydantic says what is wrong with it
+            continue
+        settings = {"name": table} if isinstance(table, str) else dict(table)
+        label = settings.pop("label", None)
+        check = cast(Defense, build("defenses", settings, f"defense{index}"))
+        named.append(NamedDefense(label=check.name if label is None else label, check=check))
+    return tuple(named)
 
 
 def _numbered(value: object) -> list[tuple[Any, str]]:

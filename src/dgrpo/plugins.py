@@ -3,12 +3,13 @@
 A plug-in is a frozen pydantic model. Its fields are its knobs, each documented by the string
 beneath it; its class variable `name` is what a TOML file says. Three ways to be found:
 
-* a module of `dgrpo.attacks`, `dgrpo.defenses` or `dgrpo.tasks`;
-* an entry point of a third party's package in the group `dgrpo.attacks` (… `.defenses`, `.tasks`);
+* a module of the kind's package (`KINDS`), such as `dgrpo.attacks`;
+* an entry point of a third party's package in the kind's group, such as `dgrpo.attacks`,
+  `dgrpo.policies` or `dgrpo.exchanges`;
 * `name = "path/to/file.py:ClassName"`, for a file that belongs to no package.
 
-What changes during a run does not live here. A defense keeps it in the object that its `start`
-returns; attacks and tasks have no such object, and no memory.
+What changes during a run does not live here. A defense or an attack keeps it in the object that its
+`start` returns, a policy in the one that `load` returns, an exchange in its `connect`'s.
 """
 
 from __future__ import annotations
@@ -32,7 +33,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dgrpo.errors import DgrpoError, did_you_mean
 
-KINDS = ("attacks", "defenses", "tasks")
+KINDS = {
+    "attacks": "dgrpo.attacks",
+    "defenses": "dgrpo.defenses",
+    "tasks": "dgrpo.tasks",
+    "policies": "dgrpo.learning.policies",
+    "exchanges": "dgrpo.exchange",
+}
+"""Kinds of plug-ins, and the package whose modules are searched for each."""
 _FILE_MARK = ".py:"
 """Between a file and its class: where it stands in a name, the name is no plain one."""
 
@@ -122,7 +130,7 @@ def available(kind: str) -> dict[str, type[Plugin]]:
         raise DgrpoError(
             f"no kind of plug-in is called {kind!r}", remedy=did_you_mean(kind, list(KINDS))
         )
-    package = importlib.import_module(f"dgrpo.{kind}")
+    package = importlib.import_module(KINDS[kind])
     found: dict[str, type[Plugin]] = {}
     for module_info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         module = importlib.import_module(module_info.name)
@@ -228,7 +236,7 @@ def _from_file(kind: str, reference: str) -> type[Plugin]:
                 remedy="run it with python first",
             ) from error
     cls: Any = getattr(sys.modules[module_name], class_name, None)
-    base = importlib.import_module(f"dgrpo.{kind}").BASE
+    base = importlib.import_module(KINDS[kind]).BASE
     if not _is_plugin(cls) or not issubclass(cls, base):
         members = vars(sys.modules[module_name]).items()
         names = [n for n, c in members if _is_plugin(c) and issubclass(c, base)]

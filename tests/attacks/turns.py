@@ -60,4 +60,4 @@ def own_samples(turn: Turn, *texts: str) -> list[Sent]:
 
 def poison(attack: Attack, own: list[Sent], turn: Turn) -> list[Sent]:
     """What the attack sends."""
-    return asyncio.run(attack.poison(own, turn))
+    return asyncio.run(attack.start().poison(own, turn))

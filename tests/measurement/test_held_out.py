@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pytest
 
-from dgrpo.attacks import Attack, Turn
+from dgrpo.attacks import Attack, StatelessAttack, Turn
 from dgrpo.attacks.equation import Equation
 from dgrpo.attacks.long_answer import LongAnswer
 from dgrpo.attacks.text import Text
@@ -90,7 +90,7 @@ def test_examples_show_an_attack_first_then_right_ones(count: int) -> None:
     assert clean[0].reward == 1.0
 
 
-class Twofold(Attack):
+class Twofold(StatelessAttack):
     """An attack with rates of its own."""
 
     name: ClassVar[str] = "twofold"

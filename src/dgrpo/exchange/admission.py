@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from dgrpo.policy.model import LanguageModel
 from dgrpo.records import Completion, Prompt, Received
 from dgrpo.tasks.assignment import Assignment
+
+if TYPE_CHECKING:
+    from dgrpo.policy.model import LanguageModel
 
 
 @dataclass(frozen=True)
@@ -79,18 +82,19 @@ class Admission:
         """The ids to check and train on; None when they are not the text's, claimed or our own."""
         if not (claim.token_ids and same_tokenizer):
             ids = self.model.encode_completion(claim.text)
-            # the end token's name may be spelt out in the text, and a tokenizer that normalises may
+            # an end's name may be spelt out in the text, and a tokenizer that normalises may
             # make other text of it: rewards and defenses would see one thing, the learner another
-            faithful = self.model.end_id not in ids[:-1] and self.model.decode(ids) == claim.text
+            early = set(self.model.end_ids).intersection(ids[:-1])
+            faithful = not early and self.model.decode(ids) == claim.text
             return ids if faithful else None
         if len(claim.token_ids) > self.max_tokens:
             return claim.token_ids  # refused as too long, before anything is spent on decoding it
         # ids that no text has: embeddings are often padded beyond the tokenizer's own entries
-        if any(not 0 <= i < self.model.tokens for i in claim.token_ids):
+        if not self.model.text_ids.issuperset(claim.token_ids):
             return None
         # only the last token may end the text, and only a full-length completion may lack an end
-        ended = claim.token_ids[-1] == self.model.end_id
-        if self.model.end_id in claim.token_ids[:-1]:
+        ended = claim.token_ids[-1] in self.model.end_ids
+        if set(self.model.end_ids).intersection(claim.token_ids[:-1]):
             return None
         if not ended and len(claim.token_ids) != self.max_tokens:
             return None

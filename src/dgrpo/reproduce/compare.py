@@ -282,7 +282,7 @@ def _at_path(table: Mapping[str, Any], path: str) -> Any:
 
 
 def _from_card(figure: Figure) -> Comparison:
-    card = files("dgrpo.models") / figure.card / "card.json"
+    card = files("dgrpo.shipped") / figure.card / "card.json"
     if not card.is_file():
         return Comparison(figure, "not run yet")
     found = _at_path(json.loads(card.read_text("utf-8")), figure.metric)

@@ -115,7 +115,7 @@ def screening_cost(experiment: Experiment, runs: Sequence[Run]) -> Interval | No
     where nothing was timed.
     """
     mounted = [experiment.attack_of(node) for node in range(experiment.nodes)]
-    drawing = sum(attack.needs_own_samples(experiment.topology) for attack in mounted)
+    drawing = sum(attack.start().needs_own_samples(experiment.topology) for attack in mounted)
     ratios = []
     for run in runs:
         seconds = (run.summary or {}).get("seconds", {})

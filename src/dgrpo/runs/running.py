@@ -26,7 +26,8 @@ from dgrpo.runs.lines import (
     summarise,
 )
 from dgrpo.runs.reader import SCHEMA, read_summary
-from dgrpo.swarm import Swarm, check_start
+from dgrpo.start import check_start
+from dgrpo.swarm import Swarm
 from dgrpo.tasks.base import LoadedTask
 
 Watcher = Callable[[dict[str, Any]], None]
@@ -58,6 +59,13 @@ def run_experiment(experiment: Experiment, seed: int, out: Path | None, watch: W
     with folder.held():
         folder.open(description)
         return _play(experiment, seed, task, folder, watch)
+
+
+def run(
+    experiment: Experiment, seed: int = 0, *, out: Path | None = None, watch: Watcher | None = None
+) -> Finished:
+    """Play one seed to its last round, or return it if it is finished; see `run_experiment`."""
+    return run_experiment(experiment, seed, out, watch or (lambda line: None))
 
 
 def _play(

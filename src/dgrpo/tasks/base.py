@@ -113,6 +113,15 @@ class LoadedTask:
         """`reward` of many completions at once; tasks that execute programs do so in parallel."""
         return [self.reward(prompt, text) for prompt, text in pairs]
 
+    def rewards_by_sender(
+        self, pairs: Sequence[tuple[Prompt, str]], senders: Sequence[str]
+    ) -> list[float]:
+        """`rewards` of completions that others sent; `senders` names who sent each.
+
+        Tasks that execute programs bound the time that one sender's take.
+        """
+        return self.rewards(pairs)
+
     def read(self, texts: Sequence[str]) -> list[tuple[str, str] | None]:
         """(reasoning, answer) of completions, whatever their form; None where there is no answer.
 

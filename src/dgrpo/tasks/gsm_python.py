@@ -30,6 +30,9 @@ from dgrpo.tasks.programs import write_program
 
 PROMPT_TEMPLATE = "Question: {question}\nProgram:\n"
 """Plain continuation prompt: the models here are base models, not chat models."""
+CODE_TEMPLATES = (4, 6, 10, 16, 26, 31, 43, 50, 58, 72, 75, 99, 20, 48, 55, 62, 82, 95)
+"""Those of `experiments/code-*.toml`: the shortest, and six that the base models never see. A judge
+has to know the task that it judges."""
 _TRIED = 1_000
 """Problems per template set without a program before the templates are refused."""
 
