@@ -5,6 +5,7 @@ from __future__ import annotations
 from dgrpo.errors import DgrpoError
 from dgrpo.experiment import Experiment
 from dgrpo.tasks.base import LoadedTask
+from dgrpo.tasks.checked import try_rewards
 
 
 def check_start(experiment: Experiment, task: LoadedTask) -> None:
@@ -17,6 +18,7 @@ def check_start(experiment: Experiment, task: LoadedTask) -> None:
         )
     if not task.held_out:
         raise DgrpoError(f"task {task.name} has no held-out prompts", remedy="set task.held_out")
+    try_rewards(task)
     for attack in experiment.attack:
         attack.check(task, experiment.topology, experiment.group_size)
     mounted = {type(attack) for attack in experiment.attack}

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from dgrpo.pretraining.corpora.answers import write_answer
 from dgrpo.records import Prompt
+from dgrpo.tasks.answers import LONGEST_NUMBER
 from dgrpo.tasks.reward import (
-    LONGEST_NUMBER,
     answer_anywhere,
     parse_number,
     read_solution,

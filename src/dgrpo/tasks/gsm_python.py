@@ -70,7 +70,7 @@ class OfferedLibrary(BaseModel):
         path = Path(str(table["file"]))
         refuse_recorded(str(path))
         try:
-            source = path.read_text(encoding="utf-8")
+            source = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} cannot be read: {error}") from None
         rest = {key: value for key, value in table.items() if key != "file"}

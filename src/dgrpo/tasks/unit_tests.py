@@ -11,10 +11,8 @@ Leaves out: partial credit, and tests of anything but what a function returns or
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
-import zlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,7 +28,9 @@ from dgrpo.records import Prompt
 from dgrpo.sandbox import Examination, Program, SandboxSettings, shared_sandbox
 from dgrpo.tasks.assertions import Assertion, plain_assertions
 from dgrpo.tasks.base import Task
+from dgrpo.tasks.copies import without_copies
 from dgrpo.tasks.executed import SandboxedTask
+from dgrpo.tasks.files import read_lines
 from dgrpo.tasks.programs import find_program
 from dgrpo.tasks.reward import split_code, write_code
 
@@ -247,20 +247,10 @@ def _find_code(text: str) -> str | None:
 
 def _read(file: Path) -> dict[str, Problem]:
     """The problems of a file by key, each once. Raises DgrpoError with the line at fault."""
-    try:
-        data = file.expanduser().read_bytes()
-        text = (gzip.decompress(data) if file.suffix == ".gz" else data).decode()
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise DgrpoError(
-            f"task.file = {str(file)!r} cannot be read: {error}",
-            remedy="give HumanEval.jsonl, as published or as .gz",
-        ) from None
-    problems: dict[str, Problem] = {}
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            problem = _problem(line, f"{file}, line {number}")
-            problems.setdefault(problem.key, problem)
-    return problems
+    lines = read_lines(file, "task.file", "give HumanEval.jsonl, as published or as .gz")
+    problems = [_problem(line, place) for place, line in lines]
+    kept = {prompt.key for prompt in without_copies(problem.asked for problem in problems)}
+    return {problem.key: problem for problem in problems if problem.key in kept}
 
 
 def _problem(line: str, place: str) -> Problem:
