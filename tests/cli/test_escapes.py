@@ -97,8 +97,8 @@ def test_an_experiment_file_puts_nothing_on_the_screen(tmp_path: Path, text: str
 def test_what_a_plug_in_says_is_escaped(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
-        "from dgrpo.attacks import Attack\n"
-        "class Mine(Attack):\n"
+        "from dgrpo.attacks.base import StatelessAttack\n"
+        "class Mine(StatelessAttack):\n"
         f"    {ON_DISK!r}\n"
         "    name = 'mine'\n"
         f"    knob: str = {ON_DISK!r}\n"
