@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter, validators
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from dgrpo import plugins
+from dgrpo.console import EscapingConsole, escape_other_output
 from dgrpo.errors import DgrpoError, did_you_mean
 from dgrpo.extras import naming_missing_extras
 
@@ -25,16 +26,17 @@ app = App(
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,
 )
-out, err = Console(), Console(stderr=True)
+out, err = EscapingConsole(), EscapingConsole(stderr=True)
 
 
 def main() -> None:
     """Entry point: runs a command, turns known faults into a message and exit code 2."""
+    escape_other_output()
     try:
         with naming_missing_extras():
-            app()
+            app(console=out, error_console=err)
     except DgrpoError as error:
-        err.print(f"[bold red]error:[/] {escape(str(error))}")
+        err.print(Text.assemble(("error:", "bold red"), f" {error}"))
         sys.exit(2)
     except KeyboardInterrupt:
         err.print("stopped; the same command goes on from what was saved")

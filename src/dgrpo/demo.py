@@ -15,11 +15,11 @@ from rich.text import Text
 
 from dgrpo.cli import out
 from dgrpo.errors import DgrpoError
+from dgrpo.escaping import visible
 from dgrpo.experiment import load_experiment
 from dgrpo.progress import watch_runs
 from dgrpo.report.page import write_report
 from dgrpo.report.tables import experiment_rows, rich_table
-from dgrpo.report.visible import visible
 from dgrpo.runs.reader import Example, find_runs
 from dgrpo.runs.running import run_experiment
 
@@ -53,7 +53,7 @@ def main() -> None:
 def show(title: str, examples: Sequence[Example]) -> None:
     """The first example with its question; peers' text is escaped, never markup."""
     for one in examples[:1]:
-        body = Text(f"{one.question.strip()}\n\n{visible(one.text)}")
+        body = Text(visible(f"{one.question.strip()}\n\n{one.text}"))
         out.print(Panel(body, title=title, title_align="left"))
 
 

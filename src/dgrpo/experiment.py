@@ -314,7 +314,7 @@ def load_experiment(path: Path, overrides: Mapping[str, Any] | None = None) -> E
         ) from None
     except OSError as error:
         raise DgrpoError(f"{path} cannot be read: {error.strerror or error}") from None
-    except ValueError as error:  # also text that is not UTF-8, or a path that can be none
+    except (ValueError, RecursionError) as error:  # also no UTF-8, or a path that can be none
         raise DgrpoError(f"{path} is not valid TOML: {error}") from None
     for dotted, value in (overrides or {}).items():
         apply_override(table, dotted, value)

@@ -22,7 +22,9 @@ import inspect
 import json
 import pkgutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -39,8 +41,6 @@ KINDS = {
     "exchanges": "dgrpo.exchange",
 }
 """Kinds of plug-ins, and the package whose modules are searched for each."""
-_PLUGGED = ("task", "policy", "exchange", "attack", "measure", "defense")
-"""Tables of an experiment that name plug-ins."""
 _FILE_MARK = ".py:"
 """Between a file and its class: where it stands in a name, the name is no plain one."""
 
@@ -94,16 +94,30 @@ def plugin_name(cls: type[Plugin]) -> str:
     return _loaded_from_file.get(cls, cls.name)
 
 
-def files_to_import(settings: Mapping[str, Any]) -> list[str]:
-    """Plug-in files that a recorded experiment names and this process has not imported.
+_recorded: ContextVar[bool] = ContextVar("recorded", default=False)
 
-    To validate its settings would execute them: read what others recorded with care.
+
+@contextmanager
+def recorded() -> Iterator[None]:
+    """While settings of a run folder are validated: they may be a stranger's.
+
+    No file that they name is opened or imported, except plug-ins that this process has imported for
+    an experiment of its own.
     """
-    named = [settings.get(field, ()) for field in _PLUGGED]
-    tables = [one for entry in named for one in (entry if isinstance(entry, list) else [entry])]
-    names = [one.get("name") if isinstance(one, Mapping) else one for one in tables]
-    files = {name for name in names if isinstance(name, str) and _FILE_MARK in name}
-    return sorted(files - set(_loaded_from_file.values()))
+    token = _recorded.set(True)
+    try:
+        yield
+    finally:
+        _recorded.reset(token)
+
+
+def refuse_recorded(file: str) -> None:
+    """Raise DgrpoError for a file that a run folder names. Call it before opening one."""
+    if _recorded.get():
+        raise DgrpoError(
+            f"the run names {file}, which no experiment file here names",
+            remedy="a report opens no file for a run; load the experiment that names it",
+        )
 
 
 @cache
@@ -196,6 +210,8 @@ def _is_plugin(value: object) -> bool:
 
 
 def _from_file(kind: str, reference: str) -> type[Plugin]:
+    if reference not in _loaded_from_file.values():
+        refuse_recorded(reference)
     path_text, _, class_name = reference.rpartition(":")
     path = Path(path_text)
     if not path.is_file():

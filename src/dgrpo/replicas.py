@@ -105,13 +105,26 @@ class Replicas:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint: copy again, then take over weights and optimisers."""
+        """Go on from a checkpoint: copy again, then take over weights and optimisers.
+
+        Raises ValueError, or what a model raises, if it is not one of these nodes'.
+        """
+        self._check_places(state["origin"], state["replica_of"])
         for origin in state["origin"][len(self.models) :]:
             self.models.append(self.models[origin].clone())
         self.origin = list(state["origin"])
         for model, saved in zip(self.models, state["learners"], strict=True):
             model.load_state_dict(saved)
         self.of = list(state["replica_of"])
+
+    def _check_places(self, origin: Sequence[int], of: Sequence[int]) -> None:
+        """Raise ValueError unless every copy has an origin before it, and every node a replica."""
+        nodes, loaded = len(self.of), len(self.models)
+        copies = all(0 <= one <= index for index, one in enumerate(origin))
+        if not (loaded <= len(origin) <= nodes and copies and origin[:loaded] == self.origin):
+            raise ValueError("its replicas are not those of this experiment")
+        if len(of) != nodes or not all(0 <= one < len(origin) for one in of):
+            raise ValueError("its nodes are not those of this experiment")
 
     def _copy(self, replica: int) -> int:
         """Number of a new copy of a replica."""

@@ -84,7 +84,7 @@ class Swarm:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Go on from a checkpoint. Raises ValueError, or what its parts raise, for another's."""
         self.replicas.load_state_dict(state)
         for node, saved in zip(self.nodes, state["defenses"], strict=True):
             for mounted in node.defenses:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Literal
 
-from dgrpo.unseen import is_hidden
+from dgrpo.escaping import is_hidden
 
 Style = Literal["brief", "full"]
 """`brief`: a few words around question and completion, to be continued as plain text (the shipped

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dgrpo.errors import DgrpoError
+from dgrpo.escaping import is_hidden
 from dgrpo.judging.reasoning import spoken
 from dgrpo.records import Verdict
-from dgrpo.unseen import is_hidden
 
 _AROUND = r"[\s*_`\"'“”‘’«».,:;!()\[\]]{0,12}"
 """What models put around the word: bold, quotation marks, a full stop."""

@@ -9,7 +9,7 @@ then learned from, and gradients accumulate until the round's last part.
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -208,11 +208,33 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state that `state_dict` gave."""
+        """Go on from a state that `state_dict` gave.
+
+        Raises an error of torch's, or ValueError, if it is of another model. The optimiser's rates
+        are the settings', whatever the state says.
+        """
         self.model.network.load_state_dict(state["weights"])
+        moments = state["optimiser"]["state"]
+        self._check_moments(moments)
+        rates = self.optimiser.state_dict()["param_groups"]
         # torch's optimisers keep the tensors they are given; a copy keeps two learners apart
-        self.optimiser.load_state_dict(copy.deepcopy(state["optimiser"]))
+        self.optimiser.load_state_dict(
+            {"state": copy.deepcopy(moments), "param_groups": copy.deepcopy(rates)}
+        )
         self._kept = None
+
+    def _check_moments(self, moments: Mapping[int, Mapping[str, torch.Tensor]]) -> None:
+        """Raise ValueError unless they are Adam's of these parameters, or it has made no step."""
+        wanted = {
+            index: {"step": torch.Size(), "exp_avg": p.shape, "exp_avg_sq": p.shape}
+            for index, p in enumerate(self.parameters)
+        }
+        given = {
+            index: {name: one.shape for name, one in those.items() if one.is_floating_point()}
+            for index, those in moments.items()
+        }
+        if given and given != wanted:
+            raise ValueError("the optimiser's moments are not those of this model")
 
     def _forward(self, items: Sequence[ScoreItem], statistics: Collection[str] = ()) -> ForwardPass:
         return forward_pass(

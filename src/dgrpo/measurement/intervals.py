@@ -90,11 +90,14 @@ def share_over_seeds(values: Sequence[float], samples: int) -> Interval:
     """As `mean_over_seeds`, of shares; `samples` is how many things they count together.
 
     On either side the wider of Student's interval and Wilson's over all samples: seeds that agree
-    to the digit, or nearly, by luck leave open what a sample of that size does.
+    to the digit, or nearly, by luck leave open what a sample of that size does. Values that are no
+    shares have Student's alone.
 
     >>> share_over_seeds([0.0, 0.0], 2048)
     Interval(mean=0.0, low=0.0, high=0.001872...)
     """
+    if not all(0 <= value <= 1 for value in values):  # rewards of a task of one's own
+        return mean_over_seeds(values)
     interval = mean_over_seeds(values, within=SHARE)
     if len(values) < 2 or samples < 1:
         return interval

@@ -20,7 +20,7 @@ from dgrpo.measurement.intervals import (
     mean_over_seeds,
     share_over_seeds,
 )
-from dgrpo.plugins import files_to_import
+from dgrpo.plugins import recorded
 from dgrpo.runs.reader import RoundLine, Run, Screening
 
 _DIGEST_SHOWN = 8
@@ -205,13 +205,12 @@ def _digests(runs: Sequence[Run]) -> dict[str, str]:
 def _digest_today(run: Run) -> str:
     """The digest of the run's settings with today's defaults for what they do not say.
 
-    The recorded one where today's code refuses them, or would have to execute a plug-in's file.
+    The recorded one where today's code refuses them, or would have to open a file for them.
     """
-    if files_to_import(run.settings):
-        return run.digest
     from dgrpo.experiment import experiment_from  # with torch, which other reports do not need
 
     try:
-        return experiment_from(run.settings).digest
+        with recorded():
+            return experiment_from(run.settings).digest
     except DgrpoError:
         return run.digest

@@ -18,6 +18,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from dgrpo.escaping import one_line
 from dgrpo.measurement.intervals import (
     AMOUNT,
     SHARE,
@@ -34,7 +35,6 @@ from dgrpo.report.groups import (
     attack_success,
     group_runs,
 )
-from dgrpo.report.visible import visible
 from dgrpo.runs.reader import Run, Screening
 
 NOTHING = "\N{EN DASH}"
@@ -234,12 +234,12 @@ def _rounds(row: ExperimentRow) -> str:
 def _success(row: ExperimentRow) -> str:
     if row.attack_success is None:
         return NOTHING
-    return f"{change_text(row.attack_success, percent)} ({visible(row.measure or '')})"
+    return f"{change_text(row.attack_success, percent)} ({one_line(row.measure or '')})"
 
 
 _SECONDS = "Seconds per round"
 COLUMNS: dict[str, Callable[[ExperimentRow], str]] = {
-    "Experiment": lambda row: visible(row.label),
+    "Experiment": lambda row: one_line(row.label),
     "Seeds": _seeds,
     "Rounds": _rounds,
     "Accuracy": lambda row: change_text(row.accuracy, percent),

@@ -10,13 +10,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from dgrpo.console import escape_other_output, escaped_trace
+from dgrpo.errors import DgrpoError
+from dgrpo.escaping import one_line
 
 if TYPE_CHECKING:
     from dgrpo.experiment import Experiment
@@ -57,14 +60,17 @@ def play(assignment: Assignment, connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _stop)
     os.environ["OMP_NUM_THREADS"] = str(assignment.threads)
+    escape_other_output()
     try:
         with _logging(Path(assignment.log)):
             _run(assignment, connection)
         connection.send(Ended())
     except BrokenPipeError:  # the scheduler is gone
         pass
+    except DgrpoError as error:
+        connection.send(Ended(str(error)))
     except Exception as error:
-        connection.send(Ended(str(error) or type(error).__name__))
+        connection.send(Ended(one_line(str(error)) or type(error).__name__))
     finally:
         connection.close()
 
@@ -111,19 +117,19 @@ def _logging(file: Path) -> Iterator[None]:
 
     Drops an empty one. Raises DgrpoError where it cannot be made.
     """
-    from dgrpo.runs.files import writing
+    from dgrpo.runs.files import open_end, refuse_link, writing
 
     with writing(file):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        log = file.open("a", encoding="utf-8", errors="backslashreplace")
+        refuse_link(file.parent).mkdir(parents=True, exist_ok=True)
+        log = open_end(file)
     with log:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(log.fileno(), stream.fileno())
         try:
             yield
-        except Exception:
+        except Exception as error:
             with suppress(OSError):  # the disk is full, perhaps, and the reason goes elsewhere, too
-                traceback.print_exc()
+                sys.stderr.write(escaped_trace(error))
             raise
         finally:
             with suppress(OSError):

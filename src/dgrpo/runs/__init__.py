@@ -1,7 +1,9 @@
 """Run folders: the public format that scripts read. See docs/formats.md.
 
 * `folder.py`: `RunFolder`, one seed's folder while it is being written; resume
-* `files.py`: files that are whole at any moment
+* `files.py`: files that are whole at any moment, read and written as a stranger's
+* `fields.py`: the values that the fields of experiment.json and summary.json may have
+* `checkpoint.py`: reads the checkpoint that a run goes on from
 * `lines.py`: what a line of rounds.jsonl and summary.json say, computed from a round's records
 * `reader.py`: the one reader of finished and unfinished folders
 * `running.py`: `run_experiment`, which plays a swarm into a folder

@@ -17,8 +17,7 @@ import torch
 from dgrpo.experiment import Experiment
 from dgrpo.plugins import plugin_sources
 from dgrpo.policy.model import digest_of
-from dgrpo.runs.files import read_json
-from dgrpo.runs.folder import RunFolder
+from dgrpo.runs.folder import RunFolder, rounds_of
 from dgrpo.runs.lines import (
     Labels,
     base_line,
@@ -26,7 +25,7 @@ from dgrpo.runs.lines import (
     round_line,
     summarise,
 )
-from dgrpo.runs.reader import SCHEMA
+from dgrpo.runs.reader import SCHEMA, read_summary
 from dgrpo.start import check_start
 from dgrpo.swarm import Swarm
 from dgrpo.tasks.base import LoadedTask
@@ -75,9 +74,9 @@ def _play(
     """Go on from the folder's last checkpoint, if there is one, to the last round."""
     summary_file = folder.path / "summary.json"
     if summary_file.exists():
-        summary = read_json(summary_file)
-        if summary["rounds"] >= experiment.rounds:
-            for line in folder.whole(summary["rounds"]):
+        summary = read_summary(folder.path)
+        if (finished := rounds_of(summary, summary_file)) >= experiment.rounds:
+            for line in folder.whole(finished):
                 watch(line)
             return Finished(folder.path, summary)
     done, state = folder.resume()
@@ -85,7 +84,7 @@ def _play(
     swarm = Swarm(experiment, seed, task=task)
     folder.describe_further({"sandbox_layers": list(swarm.task.sandbox_layers)})
     if state is not None:
-        swarm.load_state_dict(state)
+        folder.restore(swarm, state)
     else:
         scores = [score for score in swarm.evaluate(0) if score is not None]
         folder.append(base_line(scores), [])

@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from dgrpo.errors import DgrpoError
+from dgrpo.plugins import refuse_recorded
 from dgrpo.records import Prompt
 from dgrpo.sandbox import Library, SandboxSettings, checked_name
 from dgrpo.tasks.base import Task, make_prompt, pool_of_unique
@@ -68,6 +69,7 @@ class OfferedLibrary(BaseModel):
         if not isinstance(table, dict) or "file" not in table:
             return table
         path = Path(str(table["file"]))
+        refuse_recorded(str(path))
         try:
             source = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
