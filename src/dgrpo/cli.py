@@ -16,7 +16,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from dgrpo import plugins
+from dgrpo.arguments import seed_numbers, some_seeds, whole_number
 from dgrpo.errors import DgrpoError, did_you_mean
+from dgrpo.terminal import print_anything
+
+WHOLE = Parameter(converter=whole_number)
+FROM_ONE = Parameter(converter=whole_number, validator=validators.Number(gte=1))
 
 app = App(
     name="dgrpo",
@@ -29,6 +34,7 @@ out, err = Console(), Console(stderr=True)
 
 def main() -> None:
     """Entry point: runs a command, turns known faults into a message and exit code 2."""
+    print_anything()
     try:
         app()
     except DgrpoError as error:
@@ -44,9 +50,9 @@ def run(
     file: Path,
     *overrides: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
     out_folder: Annotated[Path | None, Parameter(name="--out")] = None,
-    seeds: Annotated[list[int], Parameter(consume_multiple=True)] = [0],  # noqa: B006
-    rounds: int | None = None,
-    threads: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
+    seeds: Annotated[list[int], Parameter(consume_multiple=True, converter=seed_numbers)] = [0],  # noqa: B006
+    rounds: Annotated[int | None, WHOLE] = None,
+    threads: Annotated[int | None, FROM_ONE] = None,
 ) -> None:
     """Run an experiment file: every seed to its last round, resuming what was interrupted.
 
@@ -62,13 +68,14 @@ def run(
     out_folder
         Folder for this experiment's seeds; default runs/NAME-DIGEST.
     seeds
-        Seeds to run, one after another.
+        Seeds to run, one after another: 0 1 2, or 0,1,2, or 0-2.
     rounds
         Updates per node; more than a finished run has extends it.
     threads
         CPU threads for torch; default: all cores.
 
     """
+    some_seeds(seeds)  # an option without a value comes as an empty list
     settings = dotted_overrides(overrides)
     if rounds is not None:
         settings["rounds"] = rounds
@@ -123,12 +130,12 @@ def report(
 @app.command
 def reproduce(
     *names: str,
-    seeds: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 5,
+    seeds: Annotated[int, FROM_ONE] = 5,
     quick: Annotated[bool, Parameter(negative="")] = False,
     status: Annotated[bool, Parameter(negative="")] = False,
     collect: Annotated[bool, Parameter(negative="")] = False,
     out_folder: Annotated[Path, Parameter(name="--out")] = Path("runs"),
-    workers: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
+    workers: Annotated[int | None, FROM_ONE] = None,
     experiments: Path = Path("experiments"),
     results: Path = Path("docs/results"),
 ) -> None:
@@ -216,7 +223,7 @@ def show(name: str) -> None:
 @app.command
 def judge(
     *overrides: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
-    samples: int = 100,
+    samples: Annotated[int, WHOLE] = 100,
     out_file: Annotated[Path | None, Parameter(name="--out")] = None,
 ) -> None:
     """Measure what a judge accepts of honest and of poisoned completions (the paper's Table 1).
@@ -289,7 +296,7 @@ def dotted_overrides(tokens: tuple[str, ...]) -> dict[str, Any]:
             if not left:
                 raise DgrpoError(f"--{name} has no value")
             value = left.pop(0)
-        settings[name.replace("-", "_")] = parse_value(value)
+        settings[name.replace("-", "_")] = parse_value(value, name)
     return settings
 
 

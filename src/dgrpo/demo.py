@@ -22,6 +22,7 @@ from dgrpo.report.tables import experiment_rows, rich_table
 from dgrpo.report.visible import visible
 from dgrpo.runs.reader import Example, find_runs
 from dgrpo.runs.running import run_experiment
+from dgrpo.terminal import print_anything
 
 NAMES = ("clean-horizontal", "text-horizontal", "text-horizontal-logit")
 ROUNDS = 50
@@ -58,6 +59,7 @@ def show(title: str, examples: Sequence[Example]) -> None:
 
 
 if __name__ == "__main__":
+    print_anything()
     try:
         main()
     except DgrpoError as error:

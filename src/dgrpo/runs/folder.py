@@ -222,12 +222,10 @@ class RunFolder:
             write_json(self.path / "summary.json", summary)
 
     def _write_shard(self, updates: int) -> None:
-        shard = self.path / "completions" / f"to-{updates:06d}.parquet"
-        temporary = shard.with_suffix(".tmp")
-        polars.DataFrame(self._pending, schema=COMPLETIONS).write_parquet(
-            temporary, compression="zstd"
-        )
-        temporary.rename(shard)
+        packed = io.BytesIO()  # polars takes no path that is not UTF-8
+        frame = polars.DataFrame(self._pending, schema=COMPLETIONS)
+        frame.write_parquet(packed, compression="zstd")
+        replace_file(self.path / "completions" / f"to-{updates:06d}.parquet", packed.getvalue())
         self._pending = []
 
     def _load_checkpoint(self) -> tuple[int, dict[str, Any] | None]:
