@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from dgrpo.errors import DgrpoError
+from dgrpo import answers
 from dgrpo.learning.advantages import group_advantages, teaches_nothing
 from dgrpo.node import Node
 from dgrpo.records import Judged, Received, RoundRecord, Verdict
@@ -27,6 +27,7 @@ async def play_round(node: Node, round_index: int) -> RoundRecord:
         slots = node.slots(round_index)  # vertical: its own prompts; horizontal: everyone's
         own = await node.generate(slots, round_index)
         sent = await node.attack.poison(own, node.turn(slots, round_index))  # Honest(): own
+        sent = answers.sent_by(node.attack.name, sent)
 
     with clock("exchange"):
         node.remember_labels(sent)  # who is poisoned stays at home
@@ -35,7 +36,7 @@ async def play_round(node: Node, round_index: int) -> RoundRecord:
 
     with clock("verify"):
         verdicts = {
-            name: one_each(name, await check.check(received, node), received)
+            name: await answers.verdicts(name, check.check(received, node), received)
             for name, check in node.defenses
         }
         accepted = [all(v[i].accepted for v in verdicts.values()) for i in range(len(received))]
@@ -67,16 +68,6 @@ async def play_round(node: Node, round_index: int) -> RoundRecord:
         held_out=held_out,
         seconds=clock.seconds,
     )
-
-
-def one_each(defense: str, verdicts: list[Verdict], received: Sequence[Received]) -> list[Verdict]:
-    """The verdicts; raises DgrpoError where there is not one per completion."""
-    if len(verdicts) != len(received):
-        raise DgrpoError(
-            f"defense {defense} gave {len(verdicts)} verdicts on {len(received)} completions",
-            remedy="its check must give one each, in order",
-        )
-    return verdicts
 
 
 def advantages_by_group(

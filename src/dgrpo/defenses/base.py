@@ -104,6 +104,10 @@ class Defense(Plugin):
 class StatelessDefense(Defense, Running):
     """A defense that remembers nothing: the plug-in is its own runtime object."""
 
+    @abstractmethod
+    async def check(self, received: Sequence[Received], node: Receiver) -> list[Verdict]:
+        """As `Running.check`."""
+
     def start(self, node: Receiver) -> Running:
         """Nothing to prepare."""
         return self
