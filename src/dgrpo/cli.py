@@ -40,9 +40,9 @@ def main() -> None:
     except DgrpoError as error:
         err.print(f"[bold red]error:[/] {escape(str(error))}")
         sys.exit(2)
-    except KeyboardInterrupt:
-        err.print("stopped; the same command goes on from what was saved")
-        sys.exit(130)
+    except KeyboardInterrupt as stop:
+        err.print(escape(str(stop) or "stopped"), soft_wrap=True, highlight=False)
+        sys.exit(getattr(stop, "exit_code", 130))
 
 
 @app.command
@@ -87,9 +87,10 @@ def run(
 
         torch.set_num_threads(threads)
     from dgrpo.progress import watch_runs
-    from dgrpo.runs.running import experiment_folder, run_experiment
+    from dgrpo.runs.running import check_folders, experiment_folder, run_experiment
 
     folder = experiment_folder(experiment, out_folder)
+    check_folders(experiment, seeds, out_folder)
     with watch_runs(out, [(experiment, seed) for seed in seeds]) as watcher:
         for seed in seeds:
             run_experiment(experiment, seed, out_folder, watcher.of(experiment, seed))
@@ -170,7 +171,11 @@ def reproduce(
     settings = command.Settings(
         names, seeds, quick, out_folder, workers or command.cores(), experiments, results
     )
-    sys.exit(command.reproduce(settings, out, status=status, collecting=collect))
+    try:
+        code = command.reproduce(settings, out, status=status, collecting=collect)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("stopped; the same command goes on from what was saved") from None
+    sys.exit(code)
 
 
 @app.command(name="list")

@@ -66,6 +66,6 @@ if __name__ == "__main__":
         out.print(Text(f"error: {error}", style="red"))
         out.print(f"an older demo in the way? rm -r {FOLDER}")
         sys.exit(2)
-    except KeyboardInterrupt:
-        out.print("stopped; make demo goes on from the last checkpoint")
+    except KeyboardInterrupt as stop:
+        out.print(Text(str(stop) or "stopped"))
         sys.exit(130)

@@ -1,6 +1,8 @@
 """Run folders: the public format that scripts read. See docs/formats.md.
 
 * `folder.py`: `RunFolder`, one seed's folder while it is being written; resume
+* `identity.py`: whether a folder holds the run that is asked for, measured as asked
+* `interruption.py`: Ctrl-C and SIGTERM while a run is played
 * `files.py`: files that are whole at any moment
 * `lines.py`: what a line of rounds.jsonl and summary.json say, computed from a round's records
 * `reader.py`: the one reader of finished and unfinished folders

@@ -20,9 +20,9 @@ from typing import Any
 import polars
 import torch
 
-from dgrpo.errors import DgrpoError
-from dgrpo.experiment import OUTSIDE_DIGEST
+from dgrpo.errors import DgrpoError, first_line
 from dgrpo.runs.files import read_json, replace_file, write_json, writing
+from dgrpo.runs.identity import Held, changed_settings, check_run
 
 COMPLETIONS: dict[str, Any] = {
     "round": polars.Int64,
@@ -86,46 +86,53 @@ class RunFolder:
         finally:
             os.close(handle)
 
-    def _check_way(self, rounds: int, begun_for: int) -> None:
-        """Raise DgrpoError where what was begun for so many rounds cannot go on to `rounds`."""
+    def held_there(self) -> Held:
+        """What lies in the folder that a further call would keep. Touches nothing."""
+        file, summary = self.path / "experiment.json", self.summary()
+        finished = summary["rounds"] if summary else 0
         done = updates_done(self.path)
-        summary = self.path / "summary.json"
-        finished = int(read_json(summary)["rounds"]) if summary.exists() else 0
-        least = done if begun_for <= done else done + 1  # points between have few samples
-        if not finished and rounds < least:
+        kept = finished or done
+        keeps = summary is not None or _checkpoint_folder(self.path).exists()
+        return Held(
+            path=self.path,
+            description=read_json(file) if file.exists() else {},
+            points=_parsed(self._whole_lines()[: kept + 1]) if keeps else [],
+            done=done,
+            finished=finished,
+        )
+
+    def summary(self) -> dict[str, Any] | None:
+        """summary.json; None while the run is unfinished. Raises DgrpoError if it is damaged."""
+        file = self.path / "summary.json"
+        if not file.exists():
+            return None
+        summary = read_json(file)
+        if not isinstance(summary.get("rounds"), int):
             raise DgrpoError(
-                f"{self.path} has gone on to round {done} of {begun_for}, and rounds = {rounds}"
-                + (": measured on few samples, as no last round is" if rounds == done else ""),
-                remedy=f"ask for rounds = {least} or more, or give another --out",
+                f"{file} is damaged: it names no round", remedy=f"delete {self.path} to start again"
             )
-        if 0 < finished < rounds and not done:
-            raise DgrpoError(
-                f"{self.path} is finished at round {finished}, without a checkpoint from which "
-                f"to go on to rounds = {rounds}",
-                remedy="give another --out, or delete that folder",
-            )
+        return summary
 
     def open(self, description: dict[str, Any]) -> None:
         """Describe the run, or check that the folder holds the same.
 
-        Raises DgrpoError naming the first field that differs, or where the run that is there
-        cannot go on to the rounds asked for: before anything is touched.
+        Raises DgrpoError as `check_run` does, before anything is touched.
         """
-        file = self.path / "experiment.json"
-        asked = description["experiment"]["rounds"]
-        held: dict[str, Any] = {}
-        if file.exists():
-            held = read_json(file)
-            _same_run(self.path, held, description)
-            finished = (self.path / "summary.json").exists()
-            if finished and held["experiment"]["rounds"] >= asked:
-                return  # it describes what was played, with the libraries that played it
-        self._check_way(asked, held["experiment"]["rounds"] if held else asked)
-        played_by = [*held.get("source_digests", ()), *description["source_digests"]]
+        held = self.held_there()
+        check_run(held, description)
+        if held.finished == description["experiment"]["rounds"]:
+            # experiment.json says what was played, with the libraries that played it
+            if held.settings["rounds"] != held.finished:  # a call for more was stopped at once
+                settings = {**held.settings, "rounds": held.finished}
+                self.describe_further({"experiment": settings})
+            return
+        played_by = [*held.description.get("source_digests", ()), *description["source_digests"]]
         description = {**description, "source_digests": list(dict.fromkeys(played_by))}
+        if earlier := changed_settings(held, description):
+            description["earlier_settings"] = earlier
         with writing(self.path):
             (self.path / "completions").mkdir(parents=True, exist_ok=True)
-            write_json(file, held | description)
+            write_json(self.path / "experiment.json", {**held.description, **description})
 
     def describe_further(self, facts: dict[str, Any]) -> None:
         """Add to experiment.json what is only known once the run has its means."""
@@ -172,7 +179,7 @@ class RunFolder:
         with writing(self.path):
             if old.exists() and not current.exists():  # stopped between the two renames
                 old.rename(current)
-        updates, state = self._load_checkpoint()
+        updates, state = self.load_checkpoint()
         whole = self._whole_lines()
         kept = whole[: updates + 1] if state is not None else []
         if state is not None and len(kept) != updates + 1:
@@ -216,6 +223,10 @@ class RunFolder:
         content = self.rounds.read_bytes() if self.rounds.exists() else b""
         return content.split(b"\n")[:-1]  # a crash may have cut a character, too
 
+    def unfinish(self) -> None:
+        """Take away what stands only in a finished run: it is about to go on."""
+        (self.path / "summary.json").unlink(missing_ok=True)
+
     def finish(self, summary: dict[str, Any]) -> None:
         """Write summary.json."""
         with writing(self.path):
@@ -228,61 +239,57 @@ class RunFolder:
         replace_file(self.path / "completions" / f"to-{updates:06d}.parquet", packed.getvalue())
         self._pending = []
 
-    def _load_checkpoint(self) -> tuple[int, dict[str, Any] | None]:
-        folder = self.path / "checkpoint"
+    def load_checkpoint(self) -> tuple[int, dict[str, Any] | None]:
+        """(updates done, state) of the last checkpoint; (0, None) where there is none.
+
+        Raises DgrpoError for a damaged one.
+        """
+        folder = _checkpoint_folder(self.path)
         if not folder.exists():
             return 0, None
         head = read_json(folder / "checkpoint.json")
         file = folder / "state.pt"
+        remedy = f"delete {self.path} to start this seed again; other seeds are untouched"
         if not file.exists() or _file_digest(file) != head.get("sha256"):
             raise DgrpoError(
-                f"{file} is damaged: its digest is not the one recorded with it",
-                remedy=f"delete {self.path} to start this seed again; other seeds are untouched",
+                f"{file} is damaged: its digest is not the one recorded with it", remedy=remedy
             )
-        return int(head["updates"]), torch.load(file, weights_only=True, map_location="cpu")
+        try:
+            state = torch.load(file, weights_only=True, map_location="cpu")
+            return int(head["updates"]), dict(state)
+        except Exception as error:  # torch, zipfile and pickle have each their own
+            raise DgrpoError(
+                f"{file} is no checkpoint: {first_line(error)}", remedy=remedy
+            ) from error
 
 
 def updates_done(path: Path) -> int:
     """Updates up to a seed folder's last checkpoint; 0 where there is none that can be read."""
     try:
-        return int(read_json(path / "checkpoint" / "checkpoint.json")["updates"])
+        return int(read_json(_checkpoint_folder(path) / "checkpoint.json")["updates"])
     except (DgrpoError, KeyError, TypeError, ValueError):
         return 0
 
 
+def _checkpoint_folder(path: Path) -> Path:
+    """Where the last whole checkpoint lies; it need not be there."""
+    current, old = path / "checkpoint", path / "checkpoint.old"
+    return old if old.exists() and not current.exists() else current  # between the two renames
+
+
+def _parsed(lines: Sequence[bytes]) -> list[dict[str, Any]]:
+    """Lines of rounds.jsonl as far as they can be read; `RunFolder.lines` names what cannot."""
+    points: list[dict[str, Any]] = []
+    for line in lines:
+        try:
+            point = json.loads(line)
+        except ValueError:
+            break
+        if not isinstance(point, dict) or point.get("round") != len(points):
+            break
+        points.append(point)
+    return points
+
+
 def _file_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-COMPARED = ("schema", "digest", "seed", "model_digests", "pool_digest")
-"""Fields of experiment.json that must be equal for a run to go on; rounds may grow."""
-
-
-RECORDED_LATER = ("defense_model_digests", "solutions_digest", "measure_sources")
-"""The same for fields that older runs do not have."""
-
-
-def _same_run(path: Path, held: dict[str, Any], wanted: dict[str, Any]) -> None:
-    ours, theirs = wanted.get("experiment", {}), held.get("experiment", {})
-    fields = [f for f in COMPARED if held.get(f) != wanted[f]]
-    fields += [f for f in RECORDED_LATER if f in held and held[f] != wanted.get(f)]
-    if theirs.get("measure") != ours.get("measure"):
-        fields.append("experiment.measure")  # one curve is of one measure
-    if not fields:
-        return
-    if "digest" in fields:
-        fields = [
-            f"experiment.{name}"
-            for name in ours
-            if ours[name] != theirs.get(name) and name not in OUTSIDE_DIGEST
-        ] or fields
-    first = fields[0]
-    pair = (
-        (theirs.get(first.partition(".")[2]), ours.get(first.partition(".")[2]))
-        if first.startswith("experiment.")
-        else (held.get(first), wanted[first])
-    )
-    raise DgrpoError(
-        f"{path} holds another run: {first} is {pair[0]!r} there and {pair[1]!r} here",
-        remedy="give another --out, or delete that folder",
-    )
