@@ -116,8 +116,10 @@ def report(
         Also write the charts as a picture.
 
     """
+    from dgrpo.report.groups import group_runs, measured_apart
     from dgrpo.report.page import write_report
     from dgrpo.report.tables import experiment_rows, rich_table
+    from dgrpo.report.visible import visible
     from dgrpo.runs.reader import find_runs
 
     if not runs:
@@ -125,6 +127,8 @@ def report(
     found = find_runs(list(runs))
     write_report(found, out_file, png)
     out.print(rich_table(experiment_rows(found)))
+    for note in measured_apart(group_runs(found)):
+        out.print(visible(note), soft_wrap=True, markup=False)
     out.print(f"page: {out_file}", soft_wrap=True, markup=False)
 
 
