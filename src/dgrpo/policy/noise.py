@@ -1,7 +1,7 @@
 """Gumbel noise from a counter-based hash of (key, position, token): no global random state.
 
 Only 32-bit integer operations that wrap the same way on every device are used up to the uniform
-number; its two logarithms may differ in the last bit between devices (see DESIGN, seeded check).
+number; its two logarithms may differ in the last bit between devices.
 """
 
 from __future__ import annotations
