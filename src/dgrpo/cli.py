@@ -1,4 +1,4 @@
-"""The command line: dgrpo run | report | reproduce | list | show | judge | pretrain.
+"""The command line: dgrpo run | export | report | reproduce | list | show | judge | pretrain.
 
 Leaves out: everything that is not reading arguments, choosing a display and printing errors.
 """
@@ -96,6 +96,38 @@ def run(
             run_experiment(experiment, seed, out_folder, watcher.of(experiment, seed))
     out.print(f"finished: {folder}", soft_wrap=True, markup=False)
     out.print(f"page:     dgrpo report {folder} --out page.html", soft_wrap=True, markup=False)
+
+
+@app.command
+def export(
+    run: Path,
+    *,
+    out_folder: Annotated[Path, Parameter(name="--out")],
+    node: Annotated[int, WHOLE] = 0,
+) -> None:
+    """Write a run's trained model as an ordinary Hugging Face folder.
+
+    The model is that of the run's last checkpoint, finished or not.
+
+    Parameters
+    ----------
+    run
+        A seed's folder, or an experiment's folder with one seed.
+    out_folder
+        The folder to write; nothing may lie there.
+    node
+        Whose model; nodes are counted from 0, honest ones first.
+
+    """
+    from dgrpo.runs.export import export_model
+
+    trained = export_model(run, out_folder, node)
+    out.print(
+        f"written to {out_folder}: node {trained.node} after {trained.round} rounds; "
+        f'use it with --model.name "{out_folder}"',
+        soft_wrap=True,
+        markup=False,
+    )
 
 
 @app.command

@@ -69,6 +69,8 @@ class Recording(BaseModel):
     """Rounds between checkpoints; an interrupted run goes on from the last one."""
     completions: Literal["all", "sampled", "none"] = "sampled"
     """Rows of completions/: every round, every `text_every`-th round, or none."""
+    model: bool = False
+    """Keep the final model of the first honest node as a Hugging Face folder, `seed-N/model`."""
     text_every: int = Field(10, ge=1)
     """Rounds between recorded ones when sampled; the first is always recorded."""
 

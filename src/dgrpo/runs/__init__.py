@@ -6,5 +6,7 @@
 * `files.py`: files that are whole at any moment
 * `lines.py`: what a line of rounds.jsonl and summary.json say, computed from a round's records
 * `reader.py`: the one reader of finished and unfinished folders
+* `export.py`: a node's model out of a run; `model_folder.py`: as a Hugging Face folder;
+  `model_card.py`: what its cards say
 * `running.py`: `run_experiment`, which plays a swarm into a folder
 """

@@ -24,6 +24,8 @@ from dgrpo.errors import DgrpoError, first_line
 from dgrpo.runs.files import read_json, replace_file, write_json, writing
 from dgrpo.runs.identity import Held, changed_settings, check_run
 
+KEPT = "model"
+"""Where a finished run keeps its first honest node's model, in its seed's folder."""
 COMPLETIONS: dict[str, Any] = {
     "round": polars.Int64,
     "sender": polars.String,
@@ -225,7 +227,9 @@ class RunFolder:
 
     def unfinish(self) -> None:
         """Take away what stands only in a finished run: it is about to go on."""
-        (self.path / "summary.json").unlink(missing_ok=True)
+        with writing(self.path):
+            (self.path / "summary.json").unlink(missing_ok=True)
+            shutil.rmtree(self.path / KEPT, ignore_errors=True)
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Write summary.json."""

@@ -6,7 +6,6 @@ make another run, so that a finished run can be extended; but one curve is of on
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -181,9 +180,14 @@ def changed_settings(held: Held, wanted: Mapping[str, Any]) -> list[Any]:
     Only settings that change no figure can differ: what is recorded, and how many examples.
     """
     earlier = list(held.description.get("earlier_settings", ()))
-    names = ("evaluation", "recording")
-    then = {name: held.settings.get(name) for name in names}
-    now = {name: wanted["experiment"][name] for name in names}
-    if not held.points or json.dumps(then, sort_keys=True) == json.dumps(now, sort_keys=True):
+    if not held.points:
         return earlier
-    return [*earlier, {"up_to_round": len(held.points) - 1, **then}]
+    then = {name: held.settings.get(name) for name in ("evaluation", "recording")}
+    now = wanted["experiment"]
+    changed = any(
+        value != now[name].get(knob)
+        for name, knobs in then.items()
+        if isinstance(knobs, Mapping)
+        for knob, value in knobs.items()
+    )
+    return [*earlier, {"up_to_round": len(held.points) - 1, **then}] if changed else earlier

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,7 +18,8 @@ import torch
 from dgrpo.experiment import Experiment
 from dgrpo.plugins import plugin_sources
 from dgrpo.policy.model import digest_of
-from dgrpo.runs.folder import RunFolder, updates_done
+from dgrpo.runs.export import export_model
+from dgrpo.runs.folder import KEPT, RunFolder, updates_done
 from dgrpo.runs.identity import check_run
 from dgrpo.runs.interruption import Interrupted, say, stopping_late
 from dgrpo.runs.lines import (
@@ -27,7 +29,9 @@ from dgrpo.runs.lines import (
     round_line,
     summarise,
 )
-from dgrpo.runs.reader import SCHEMA
+from dgrpo.runs.model_card import Trained
+from dgrpo.runs.model_folder import write_model
+from dgrpo.runs.reader import SCHEMA, read_run
 from dgrpo.swarm import Swarm, check_start
 from dgrpo.tasks.base import LoadedTask
 
@@ -113,6 +117,9 @@ def _play(
     if summary is not None and summary["rounds"] == experiment.rounds:
         for line in folder.whole(experiment.rounds):
             watch(line)
+        if experiment.recording.model and not (folder.path / KEPT).exists():
+            export_model(folder.path, folder.path / KEPT)
+            folder.describe_further({"experiment": experiment.resolved()})
         return Finished(folder.path, summary)
     done, state = folder.resume()
     folder.unfinish()
@@ -126,6 +133,8 @@ def _play(
     for line in folder.lines():
         watch(line)
     stopped_by = _play_rounds(experiment, done, swarm, folder, watch, tell)
+    if experiment.recording.model:
+        _keep_model(swarm, folder.path, experiment.rounds)
     summary = summarise(experiment, experiment.digest, seed, folder.lines())
     folder.finish(summary)
     if stopped_by is not None:
@@ -174,6 +183,15 @@ def _play_rounds(
                 place = f"after round {updates} of {experiment.rounds} in {folder.path}"
                 raise Interrupted(f"stopped {place}; {goes_on(folder.path)}", stopped_by)
     return stop.by
+
+
+def _keep_model(swarm: Swarm, path: Path, rounds: int) -> None:
+    """Write the first honest node's model, in place of one that was not finished with its run."""
+    replica = swarm.replica_of[0]
+    alike = tuple(index for index, own in enumerate(swarm.replica_of) if own == replica)
+    shutil.rmtree(path / KEPT, ignore_errors=True)
+    trained = Trained(read_run(path), 0, alike, rounds)
+    write_model(path / KEPT, swarm.learners[replica].model, trained)
 
 
 def describe(experiment: Experiment, seed: int, task: LoadedTask) -> dict[str, Any]:
