@@ -196,7 +196,7 @@ def measured_by(run: Run) -> str:
     if not isinstance(evaluation, dict):
         return "samples not recorded"
     each, ends = evaluation.get("samples"), evaluation.get("final_samples")
-    others = {line.held_out_samples for line in run.rounds} - {each, ends}
+    others = {n for n in (line.held_out_samples for line in run.rounds) if n not in (each, ends)}
     mixed = ", ".join(f"{count}" for count in sorted(others))
     told = f"{each} held-out samples, {ends} at the ends"
     return f"{told}, and mixed with {mixed}" if mixed else told

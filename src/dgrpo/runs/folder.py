@@ -124,11 +124,11 @@ class RunFolder:
         check_run(held, description)
         if held.finished == description["experiment"]["rounds"]:
             # experiment.json says what was played, with the libraries that played it
-            if held.settings["rounds"] != held.finished:  # a call for more was stopped at once
+            if held.rounds != held.finished:  # a call for more was stopped at once
                 settings = {**held.settings, "rounds": held.finished}
                 self.describe_further({"experiment": settings})
             return
-        played_by = [*held.description.get("source_digests", ()), *description["source_digests"]]
+        played_by = [*held.listed("source_digests"), *description["source_digests"]]
         description = {**description, "source_digests": list(dict.fromkeys(played_by))}
         if earlier := changed_settings(held, description):
             description["earlier_settings"] = earlier
@@ -254,7 +254,7 @@ class RunFolder:
         head = read_json(folder / "checkpoint.json")
         file = folder / "state.pt"
         remedy = f"delete {self.path} to start this seed again; other seeds are untouched"
-        if not file.exists() or _file_digest(file) != head.get("sha256"):
+        if not file.is_file() or _file_digest(file) != head.get("sha256"):
             raise DgrpoError(
                 f"{file} is damaged: its digest is not the one recorded with it", remedy=remedy
             )

@@ -43,6 +43,17 @@ class Held:
         settings = self.description.get("experiment")
         return settings if isinstance(settings, Mapping) else {}
 
+    @property
+    def rounds(self) -> int | None:
+        """The rounds that were asked for last."""
+        rounds = self.settings.get("rounds")
+        return rounds if isinstance(rounds, int) else None
+
+    def listed(self, key: str) -> list[Any]:
+        """A list of the description; empty where it has none."""
+        value = self.description.get(key)
+        return list(value) if isinstance(value, list) else []
+
 
 def check_run(held: Held, wanted: Mapping[str, Any]) -> None:
     """Raise DgrpoError unless what is held is the run that `wanted` describes, or a part of it.
@@ -87,7 +98,7 @@ def _check_same(held: Held, wanted: Mapping[str, Any]) -> None:
 def _check_rounds(held: Held, asked: int) -> None:
     """Raise DgrpoError where the folder holds more rounds than asked for, or cannot go on."""
     path, done, finished = held.path, held.done, held.finished
-    begun_for = int(held.settings.get("rounds", asked))
+    begun_for = held.rounds or asked
     if asked < finished:
         raise DgrpoError(
             f"{path} is finished at round {finished}, and rounds = {asked} is asked for"
@@ -179,7 +190,7 @@ def changed_settings(held: Held, wanted: Mapping[str, Any]) -> list[Any]:
 
     Only settings that change no figure can differ: what is recorded, and how many examples.
     """
-    earlier = list(held.description.get("earlier_settings", ()))
+    earlier = held.listed("earlier_settings")
     if not held.points:
         return earlier
     then = {name: held.settings.get(name) for name in ("evaluation", "recording")}

@@ -101,7 +101,7 @@ def goes_on(path: Path) -> str:
     done = updates_done(path)
     if done:
         return f"the same command goes on from round {done}, which is saved"
-    return "nothing is saved yet: the same command begins anew"
+    return "the same command begins anew, for nothing is saved yet"
 
 
 def _play(
@@ -160,7 +160,7 @@ def _play_rounds(
     def about_to_stop() -> None:
         tell(
             f"stopping: round {updates + 1} of {experiment.rounds} is finished first, and saved. "
-            f"Again stops at once; {goes_on(folder.path)}"
+            f"Ctrl-C again stops at once: then {goes_on(folder.path)}"
         )
 
     with stopping_late(about_to_stop) as stop:
