@@ -22,6 +22,7 @@ from dgrpo.report.page import write_report
 from dgrpo.report.tables import experiment_rows, rich_table
 from dgrpo.runs.reader import Example, find_runs
 from dgrpo.runs.running import run_experiment
+from dgrpo.terminal import print_anything
 
 NAMES = ("clean-horizontal", "text-horizontal", "text-horizontal-logit")
 ROUNDS = 50
@@ -58,12 +59,13 @@ def show(title: str, examples: Sequence[Example]) -> None:
 
 
 if __name__ == "__main__":
+    print_anything()
     try:
         main()
     except DgrpoError as error:
         out.print(Text(f"error: {error}", style="red"))
         out.print(f"an older demo in the way? rm -r {FOLDER}")
         sys.exit(2)
-    except KeyboardInterrupt:
-        out.print("stopped; make demo goes on from the last checkpoint")
+    except KeyboardInterrupt as stop:
+        out.print(Text(str(stop) or "stopped"))
         sys.exit(130)

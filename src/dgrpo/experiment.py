@@ -7,6 +7,7 @@ evaluation or what is recorded, so that a finished run can be extended.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import tomllib
@@ -75,6 +76,8 @@ class Recording(BaseModel):
     """Rounds between checkpoints; an interrupted run goes on from the last one."""
     completions: Literal["all", "sampled", "none"] = "sampled"
     """Rows of completions/: every round, every `text_every`-th round, or none."""
+    model: bool = False
+    """Keep the final model of the first honest node as a Hugging Face folder, `seed-N/model`."""
     text_every: int = Field(10, ge=1)
     """Rounds between recorded ones when sampled; the first is always recorded."""
 
@@ -306,8 +309,25 @@ def load_experiment(path: Path, overrides: Mapping[str, Any] | None = None) -> E
 
     Raises DgrpoError naming field, value and remedy.
     """
+    table = _read_table(path)
+    if not table and "name" not in (overrides or {}):
+        raise DgrpoError(
+            f"{path} is empty: it holds no setting",
+            remedy="write the experiment into it; the shipped ones are in experiments/",
+        )
+    for dotted, value in (overrides or {}).items():
+        apply_override(table, dotted, value)
+    return experiment_from(table)
+
+
+def _read_table(path: Path) -> dict[str, Any]:
+    """A file's TOML; a byte-order mark, as Windows' editors write, is passed over."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise DgrpoError(f"{path} is written in UTF-16", remedy="save it as UTF-8")
+        text = content.decode("utf-8-sig")
+        return tomllib.loads(text.replace("\r\n", "\n").replace("\r", "\n"))
     except FileNotFoundError:
         raise DgrpoError(
             f"no experiment file {path}", remedy="the shipped ones are in experiments/"
@@ -316,9 +336,6 @@ def load_experiment(path: Path, overrides: Mapping[str, Any] | None = None) -> E
         raise DgrpoError(f"{path} cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:  # also no UTF-8, or a path that can be none
         raise DgrpoError(f"{path} is not valid TOML: {error}") from None
-    for dotted, value in (overrides or {}).items():
-        apply_override(table, dotted, value)
-    return experiment_from(table)
 
 
 def experiment_from(table: Mapping[str, Any]) -> Experiment:

@@ -70,6 +70,7 @@ class Node:
         self.roster: Roster = self.experiment.roster
         self.assignment: Assignment = self.experiment.assignment(self.beacon)
         self.topology: Topology = self.experiment.topology
+        self.attack_name = self.experiment.attack_of(self.index).name
         self.on_reject = self.experiment.on_reject
         self.advantage_scaling = self.experiment.learner.advantage_scaling
         self.vocabulary = self.model.vocabulary

@@ -148,10 +148,12 @@ def available(kind: str) -> dict[str, type[Plugin]]:
                 remedy="mend or uninstall that package",
             ) from error
         if not _is_plugin(cls):
+            _check_whole(cls, package.BASE, f"entry point {entry.name!r} in dgrpo.{kind}")
             raise DgrpoError(
                 f"entry point {entry.name!r} in dgrpo.{kind} is {cls!r}, not a plug-in class",
                 remedy="point it at a subclass of the kind's base class that has a `name`",
             )
+        _check_methods(cls, f"entry point {entry.name!r} in dgrpo.{kind}")
         if cls.name in found:
             raise DgrpoError(
                 f"two plug-ins in dgrpo.{kind} are called {cls.name!r}: "
@@ -209,6 +211,52 @@ def _is_plugin(value: object) -> bool:
     )
 
 
+def _check_whole(value: object, base: type[Plugin], where: str) -> None:
+    """Raise DgrpoError that says what a class lacks to be a plug-in of the kind `base`.
+
+    Nothing is said of what is no class, or a class of another kind of plug-in.
+    """
+    if not inspect.isclass(value) or (issubclass(value, Plugin) and not issubclass(value, base)):
+        return
+    if not issubclass(value, base):
+        raise DgrpoError(
+            f"{where}: the class {value.__name__} is no {base.__name__}",
+            remedy=f"derive it: class {value.__name__}({base.__name__}), from {base.__module__}",
+        )
+    if lacking := sorted(getattr(value, "__abstractmethods__", ())):
+        raise DgrpoError(
+            f"{where}: the class {value.__name__} lacks {', '.join(lacking)}",
+            remedy=f"write {'it' if len(lacking) == 1 else 'them'}: "
+            + "; ".join(_signature(value, name) for name in lacking),
+        )
+    raise DgrpoError(
+        f"{where}: the class {value.__name__} has no name",
+        remedy='write into it: name: ClassVar[str] = "…", what experiment files call it',
+    )
+
+
+def _check_methods(cls: type[Plugin], where: str) -> None:
+    """Raise DgrpoError for a method that is `async def` where its base's is not, or reversely."""
+    for name, method in inspect.getmembers_static(cls, inspect.isfunction):
+        own = inspect.iscoroutinefunction(inspect.unwrap(method))
+        for ancestor in cls.__mro__:
+            declared = vars(ancestor).get(name)
+            if not inspect.isfunction(declared) or not ancestor.__module__.startswith("dgrpo."):
+                continue
+            if inspect.iscoroutinefunction(declared) != own:
+                raise DgrpoError(
+                    f"{where}: {cls.__name__}.{name} is {'' if own else 'not '}`async def`",
+                    remedy=f"write {_signature(ancestor, name)}",
+                )
+
+
+def _signature(cls: type, name: str) -> str:
+    """How a method of `cls` is written: `async def check(self, received, node)`."""
+    method = getattr(cls, name)
+    start = "async def" if inspect.iscoroutinefunction(method) else "def"
+    return f"{start} {name}({', '.join(inspect.signature(method).parameters)})"
+
+
 def _from_file(kind: str, reference: str) -> type[Plugin]:
     if reference not in _loaded_from_file.values():
         refuse_recorded(reference)
@@ -238,12 +286,14 @@ def _from_file(kind: str, reference: str) -> type[Plugin]:
     cls: Any = getattr(sys.modules[module_name], class_name, None)
     base = importlib.import_module(KINDS[kind]).BASE
     if not _is_plugin(cls) or not issubclass(cls, base):
+        _check_whole(cls, base, reference)
         members = vars(sys.modules[module_name]).items()
         names = [n for n, c in members if _is_plugin(c) and issubclass(c, base)]
         raise DgrpoError(
             f"{path} has no {base.__name__} plug-in called {class_name!r}",
             remedy=did_you_mean(class_name, names),
         )
+    _check_methods(cls, reference)
     found: type[Plugin] = cls
     _loaded_from_file[found] = reference
     _source_digests.setdefault(found, hashlib.sha256(path.read_bytes()).hexdigest()[:16])

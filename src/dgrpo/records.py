@@ -154,7 +154,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class HeldOutScore:
-    """Held-out measurement of one model after some number of updates (DESIGN "Definitions")."""
+    """Held-out measurement of one model after some number of updates."""
 
     samples: int
     accuracy: float

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from dgrpo import answers
 from dgrpo.learning.advantages import group_advantages, teaches_nothing
 from dgrpo.node import Node
 from dgrpo.records import Batch, Judged, Received, RoundRecord
@@ -27,6 +28,7 @@ async def play_round(node: Node, round_index: int) -> RoundRecord:
         slots = node.slots(round_index)  # vertical: its own prompts; horizontal: everyone's
         own = await node.generate(slots, round_index)
         sent = await node.attack.poison(own, node.turn(slots, round_index))  # Honest(): own
+        sent = answers.sent_by(node.attack_name, sent)
 
     with clock("exchange"):
         node.remember_labels(sent)  # who is poisoned stays at home

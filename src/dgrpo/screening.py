@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+from dgrpo import answers
 from dgrpo.defenses.base import Defense, Receiver, RunningDefense
 from dgrpo.errors import DgrpoError, did_you_mean
 from dgrpo.records import Batch, Received, TokenStatistics, Verdict
@@ -82,7 +83,7 @@ async def screen(defenses: Sequence[Mounted], batch: Batch, receiver: Screener) 
         statistics = await receiver.token_statistics(batch.received, per_token)
         batch = replace(batch, statistics=tuple(statistics))
     verdicts = {
-        d.label: require_one_verdict_each(d.label, await d.running.screen(batch, receiver), batch)
+        d.label: await answers.verdicts(d.label, d.running.screen(batch, receiver), batch.received)
         for d in defenses
     }
     return _screened(
@@ -112,16 +113,6 @@ async def screen_parts(
             for i, own in zip(indices, screened.verdicts, strict=True)
         )
         yield part, _screened(verdicts)
-
-
-def require_one_verdict_each(label: str, verdicts: list[Verdict], batch: Batch) -> list[Verdict]:
-    """The verdicts. Raises DgrpoError if there is not one per completion."""
-    if len(verdicts) != len(batch.received):
-        raise DgrpoError(
-            f"defense {label} gave {len(verdicts)} verdicts on {len(batch.received)} completions",
-            remedy="its `screen` must give one each, in order",
-        )
-    return verdicts
 
 
 def _screened(verdicts: tuple[dict[str, Verdict], ...]) -> Screened:

@@ -37,7 +37,7 @@ def dgrpo(*words: str | Path) -> subprocess.CompletedProcess[str]:
 
 def test_help_names_every_command_and_option() -> None:
     text = dgrpo("--help").stdout
-    for command in ("run", "report", "reproduce", "list", "show", "judge", "pretrain"):
+    for command in ("run", "export", "report", "reproduce", "list", "show", "judge", "pretrain"):
         assert command in text
     text = dgrpo("run", "--help").stdout
     for option in ("--out", "--seeds", "--rounds", "--threads", "dotted"):

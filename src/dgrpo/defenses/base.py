@@ -124,6 +124,10 @@ class Defense(Plugin):
 class StatelessDefense(Defense, RunningDefense):
     """A defense that remembers nothing: the plug-in is its own runtime object."""
 
+    @abstractmethod
+    async def screen(self, batch: Batch, node: Receiver) -> list[Verdict]:
+        """See `RunningDefense.screen`."""
+
     def start(self, node: Receiver) -> RunningDefense:
         """Nothing to prepare."""
         return self

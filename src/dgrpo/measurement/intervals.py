@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from statistics import NormalDist, fmean, stdev
 
 
@@ -86,8 +87,21 @@ def wider(counted: Bounds, over_seeds: Interval) -> Bounds:
     return min(low, over_seeds.low), max(high, over_seeds.high)
 
 
+def pooled(samples: Sequence[int]) -> int:
+    """How many samples a mean over seeds stands for, if each seed counts so many.
+
+    All of them where seeds count equally many. A seed of few has the weight of the others in the
+    mean, and their samples cannot make up for its few.
+
+    >>> pooled([64, 64]), pooled([1024, 4]), pooled([])
+    (128, 15, 0)
+    """
+    known = [count for count in samples if count > 0]
+    return int(len(known) ** 2 / sum(Fraction(1, count) for count in known)) if known else 0
+
+
 def share_over_seeds(values: Sequence[float], samples: int) -> Interval:
-    """As `mean_over_seeds`, of shares; `samples` is how many things they count together.
+    """As `mean_over_seeds`, of shares; `samples` is how many things they count (`pooled`).
 
     On either side the wider of Student's interval and Wilson's over all samples: seeds that agree
     to the digit, or nearly, by luck leave open what a sample of that size does. Values that are no

@@ -171,6 +171,7 @@ def _points(panel: Panel, groups: Sequence[Group]) -> list[dict[str, Any]]:
             "low": _or_mean(point, point.value.low),
             "high": _or_mean(point, point.value.high),
             "seeds": point.seeds,
+            "samples": point.samples,
         }
         for group in groups
         for point in group.curve(panel.metric(group))
@@ -230,6 +231,7 @@ def _lines(
         alt.Tooltip("low:Q", title="95 % from", format=precise),
         alt.Tooltip("high:Q", title="to", format=precise),
         alt.Tooltip("seeds:Q", title="Seeds"),
+        alt.Tooltip("samples:Q", title="Samples"),
     ]
     layers = [
         base.transform_filter(alt.datum.seeds >= BAND_FROM)

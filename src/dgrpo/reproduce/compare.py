@@ -18,6 +18,7 @@ from dgrpo.measurement.intervals import (
     SHARE,
     Interval,
     mean_over_seeds,
+    pooled,
     share_over_seeds,
 )
 from dgrpo.report.groups import measured_on, receivers
@@ -111,8 +112,8 @@ def _interval(figure: Figure, values: Sequence[float], mine: Sequence[Run]) -> I
         measure = next(iter(mine[0].rounds[-1].attack_success), "")
     # points between the ends have equal samples: any five count what a peak's do
     place = {"start": slice(1), "peak": slice(1, 1 + _PEAK_WINDOW)}.get(figure.at, slice(-1, None))
-    lines = [line for run in mine for line in run.rounds[place]]
-    return share_over_seeds(values, sum(measured_on(line, measure) for line in lines))
+    counted = [sum(measured_on(line, measure) for line in run.rounds[place]) for run in mine]
+    return share_over_seeds(values, pooled(counted))
 
 
 def _screened(figure: Figure, mine: Sequence[Run]) -> Interval | None:

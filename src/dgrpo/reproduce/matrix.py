@@ -204,6 +204,11 @@ def shortfall(found: Found, experiment: Experiment) -> str:
             f"is finished with {samples} held-out samples, and evaluation.final_samples = "
             f"{experiment.evaluation.final_samples}"
         )
+    theirs, ours = (one.evaluation.samples for one in (found.experiment, experiment))
+    if theirs != ours:
+        return (
+            f"is finished with {theirs} held-out samples a round, and evaluation.samples = {ours}"
+        )
     if not _same_models(found.run.experiment, experiment):
         return "was played with other weights under the same model name"
     return ""

@@ -2,7 +2,8 @@
 
 torch is imported in here, after the process has set itself up: one thread, output into a log file,
 Ctrl-C left to the scheduler. SIGTERM ends the run as an exception does, so that what the run has
-opened is closed; its folder is whole at any moment, and the run goes on from its last checkpoint.
+opened is closed; in a round it is finished first, if the scheduler waits so long, and saved. Its
+folder is whole at any moment, and the run goes on from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -67,6 +68,8 @@ def play(assignment: Assignment, connection: Connection) -> None:
         connection.send(Ended())
     except BrokenPipeError:  # the scheduler is gone
         pass
+    except KeyboardInterrupt:  # SIGTERM, and the round is saved
+        _stop()
     except DgrpoError as error:
         connection.send(Ended(str(error)))
     except Exception as error:
@@ -89,7 +92,7 @@ def _run(assignment: Assignment, connection: Connection) -> None:
         success = next(iter(line["attack_success"].values()), None)
         connection.send(Line(line["round"], line["accuracy"], success))
 
-    run_experiment(experiment, assignment.seed, Path(assignment.folder), watch)
+    run_experiment(experiment, assignment.seed, Path(assignment.folder), watch, tell=lambda _: None)
 
 
 def _check_way(experiment: Experiment, folder: Path) -> None:

@@ -24,7 +24,7 @@ def load_checkpoint(path: Path) -> tuple[int, dict[str, Any] | None]:
 
     Raises DgrpoError if it is damaged.
     """
-    folder = refuse_link(path / "checkpoint")
+    folder = checkpoint_folder(path)
     if not folder.exists():
         return 0, None
     head, updates = _checkpoint_head(folder)
@@ -45,9 +45,18 @@ def load_checkpoint(path: Path) -> tuple[int, dict[str, Any] | None]:
 def updates_done(path: Path) -> int:
     """Updates up to a seed folder's last checkpoint; 0 where there is none that can be read."""
     try:
-        return _checkpoint_head(refuse_link(path / "checkpoint"))[1]
+        return _checkpoint_head(checkpoint_folder(path))[1]
     except DgrpoError:
         return 0
+
+
+def checkpoint_folder(path: Path) -> Path:
+    """Where a seed folder's last whole checkpoint lies; it need not be there.
+
+    Raises DgrpoError for a link.
+    """
+    current, old = refuse_link(path / "checkpoint"), refuse_link(path / "checkpoint.old")
+    return old if old.exists() and not current.exists() else current  # between the two renames
 
 
 def _checkpoint_head(folder: Path) -> tuple[dict[str, Any], int]:

@@ -23,10 +23,10 @@ import torch
 
 from dgrpo.errors import DgrpoError, first_line
 from dgrpo.escaping import shown
-from dgrpo.experiment import OUTSIDE_DIGEST
-from dgrpo.runs.checkpoint import load_checkpoint, updates_done
+from dgrpo.runs.checkpoint import checkpoint_folder, load_checkpoint, updates_done
 from dgrpo.runs.files import (
     append_bytes,
+    json_object,
     new_folder,
     read_bytes,
     read_json,
@@ -37,8 +37,11 @@ from dgrpo.runs.files import (
     write_json,
     writing,
 )
+from dgrpo.runs.identity import Held, changed_settings, check_run
 from dgrpo.runs.reader import ROUNDS_LIMIT, read_header, read_line, read_summary
 
+KEPT = "model"
+"""Where a finished run keeps its first honest node's model, in its seed's folder."""
 COMPLETIONS: dict[str, Any] = {
     "round": polars.Int64,
     "sender": polars.String,
@@ -104,46 +107,54 @@ class RunFolder:
         finally:
             os.close(handle)
 
-    def _check_way(self, rounds: int, begun_for: int) -> None:
-        """Raise DgrpoError where what was begun for so many rounds cannot go on to `rounds`."""
+    def held_there(self) -> Held:
+        """What lies in the folder that a further call would keep. Touches nothing."""
+        summary = self.summary()
+        finished = summary["rounds"] if summary else 0
         done = updates_done(self.path)
-        summary = self.path / "summary.json"
-        finished = rounds_of(read_summary(self.path), summary) if summary.exists() else 0
-        least = done if begun_for <= done else done + 1  # points between have few samples
-        if not finished and rounds < least:
+        kept = finished or done
+        keeps = summary is not None or checkpoint_folder(self.path).exists()
+        described = refuse_link(self.path / "experiment.json").exists()
+        return Held(
+            path=self.path,
+            description=read_header(self.path) if described else {},
+            points=_parsed(self._whole_lines()[: kept + 1]) if keeps else [],
+            done=done,
+            finished=finished,
+        )
+
+    def summary(self) -> dict[str, Any] | None:
+        """summary.json; None while the run is unfinished. Raises DgrpoError if it is damaged."""
+        file = refuse_link(self.path / "summary.json")
+        if not file.exists():
+            return None
+        summary = read_summary(self.path)
+        if not isinstance(summary.get("rounds"), int):
             raise DgrpoError(
-                f"{self.path} has gone on to round {done} of {begun_for}, and rounds = {rounds}"
-                + (": measured on few samples, as no last round is" if rounds == done else ""),
-                remedy=f"ask for rounds = {least} or more, or give another --out",
+                f"{file} is damaged: it names no round", remedy=f"delete {self.path} to start again"
             )
-        if 0 < finished < rounds and not done:
-            raise DgrpoError(
-                f"{self.path} is finished at round {finished}, without a checkpoint from which "
-                f"to go on to rounds = {rounds}",
-                remedy="give another --out, or delete that folder",
-            )
+        return summary
 
     def open(self, description: dict[str, Any]) -> None:
         """Describe the run, or check that the folder holds the same.
 
-        Raises DgrpoError naming the first field that differs, or where the run that is there
-        cannot go on to the rounds asked for: before anything is touched.
+        Raises DgrpoError as `check_run` does, before anything is touched.
         """
-        file = self.path / "experiment.json"
-        asked = description["experiment"]["rounds"]
-        held: dict[str, Any] = {}
-        if file.exists():
-            held = read_header(self.path)
-            _same_run(self.path, held, description)
-            finished = (self.path / "summary.json").exists()
-            if finished and rounds_of(held["experiment"], file) >= asked:
-                return  # it describes what was played, with the libraries that played it
-        self._check_way(asked, rounds_of(held["experiment"], file) if held else asked)
-        played_by = [*held.get("source_digests", ()), *description["source_digests"]]
+        held = self.held_there()
+        check_run(held, description)
+        if held.finished == description["experiment"]["rounds"]:
+            # experiment.json says what was played, with the libraries that played it
+            if held.rounds != held.finished:  # a call for more was stopped at once
+                settings = {**held.settings, "rounds": held.finished}
+                self.describe_further({"experiment": settings})
+            return
+        played_by = [*held.listed("source_digests"), *description["source_digests"]]
         description = {**description, "source_digests": list(dict.fromkeys(played_by))}
+        if earlier := changed_settings(held, description):
+            description["earlier_settings"] = earlier
         with writing(self.path):
             refuse_link(self.path / "completions").mkdir(parents=True, exist_ok=True)
-            write_json(file, held | description)
+            write_json(self.path / "experiment.json", {**held.description, **description})
 
     def describe_further(self, facts: dict[str, Any]) -> None:
         """Add to experiment.json what is only known once the run has its means."""
@@ -237,6 +248,12 @@ class RunFolder:
         content = read_bytes(self.rounds, ROUNDS_LIMIT) if there else b""
         return content.split(b"\n")[:-1]  # a crash may have cut a character, too
 
+    def unfinish(self) -> None:
+        """Take away what stands only in a finished run: it is about to go on."""
+        with writing(self.path):
+            remove(self.path / "summary.json")
+            remove(self.path / KEPT)
+
     def finish(self, summary: dict[str, Any]) -> None:
         """Write summary.json."""
         with writing(self.path):
@@ -244,10 +261,9 @@ class RunFolder:
 
     def _write_shard(self, updates: int) -> None:
         shard = self.path / "completions" / f"to-{updates:06d}.parquet"
-        packed = io.BytesIO()
-        polars.DataFrame(self._pending, schema=COMPLETIONS).write_parquet(
-            packed, compression="zstd"
-        )
+        packed = io.BytesIO()  # polars takes no path that is not UTF-8
+        frame = polars.DataFrame(self._pending, schema=COMPLETIONS)
+        frame.write_parquet(packed, compression="zstd")
         refuse_link(shard.parent)
         replace_file(shard, packed.getbuffer())
         self._pending = []
@@ -287,35 +303,15 @@ def rounds_of(table: dict[str, Any], file: Path) -> int:
     return rounds
 
 
-COMPARED = ("schema", "digest", "seed", "model_digests", "pool_digest")
-"""Fields of experiment.json that must be equal for a run to go on; rounds may grow."""
-
-
-RECORDED_LATER = ("defense_model_digests", "solutions_digest", "measure_sources")
-"""The same for fields that older runs do not have."""
-
-
-def _same_run(path: Path, held: dict[str, Any], wanted: dict[str, Any]) -> None:
-    ours, theirs = wanted.get("experiment", {}), held.get("experiment", {})
-    fields = [f for f in COMPARED if held.get(f) != wanted[f]]
-    fields += [f for f in RECORDED_LATER if f in held and held[f] != wanted.get(f)]
-    if theirs.get("measure") != ours.get("measure"):
-        fields.append("experiment.measure")  # one curve is of one measure
-    if not fields:
-        return
-    if "digest" in fields:
-        fields = [
-            f"experiment.{name}"
-            for name in ours
-            if ours[name] != theirs.get(name) and name not in OUTSIDE_DIGEST
-        ] or fields
-    first = fields[0]
-    pair = (
-        (theirs.get(first.partition(".")[2]), ours.get(first.partition(".")[2]))
-        if first.startswith("experiment.")
-        else (held.get(first), wanted[first])
-    )
-    raise DgrpoError(
-        f"{path} holds another run: {first} is {shown(pair[0])} there and {shown(pair[1])} here",
-        remedy="give another --out, or delete that folder",
-    )
+def _parsed(lines: Sequence[bytes]) -> list[dict[str, Any]]:
+    """Lines of rounds.jsonl as far as they can be read; `RunFolder.lines` names what cannot."""
+    points: list[dict[str, Any]] = []
+    for line in lines:
+        try:
+            point = json_object(line, "rounds.jsonl", measured=True)
+        except DgrpoError:
+            break
+        if point.get("round") != len(points):
+            break
+        points.append(point)
+    return points
