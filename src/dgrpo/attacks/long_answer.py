@@ -14,7 +14,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from dgrpo.attacks.base import RewardedAttack, Turn
+from dgrpo.attacks.base import Turn
+from dgrpo.attacks.rewarded import RewardedAttack
 from dgrpo.records import Completion, Prompt
 from dgrpo.tasks.assignment import Slot, Topology
 from dgrpo.tasks.base import LoadedTask
@@ -58,7 +59,7 @@ class LongAnswer(RewardedAttack):
         """Different texts, longest first; over again where there are fewer than slots."""
         by_prompt = {p.key: p for p in turn.prompts}
         drawn: dict[str, list[Completion]] = {key: [] for key in by_prompt}
-        if self.source == "samples" or self.oracle == "majority-vote":
+        if self.source == "samples" or self.source_of_solutions.votes:
             count = self.samples if self.source == "samples" else self.votes
             drawn = await turn.draw(turn.prompts, count)
         ranked = {key: self._ranked(prompt, drawn[key], turn) for key, prompt in by_prompt.items()}
@@ -80,10 +81,10 @@ class LongAnswer(RewardedAttack):
         """(text, ids) to send for a prompt, longest first; no ids where the receiver encodes."""
         most = min(self.longest or turn.max_tokens, turn.max_tokens)
         texts = {one.text: one for one in drawn}
-        voting = self.oracle == "majority-vote"
-        read = dict(zip(texts, turn.task.read(list(texts)), strict=True)) if voting else {}
+        oracle = self.source_of_solutions
+        read = dict(zip(texts, turn.task.read(list(texts)), strict=True)) if oracle.votes else {}
         votes = [read.get(one.text) for one in drawn]  # a text said twice votes twice
-        voted = self.believed(prompt, [one[1] if one else None for one in votes])
+        voted = oracle.believed(prompt, [one[1] if one else None for one in votes])
         if voted is None:
             return []
         if self.source == "samples":
@@ -97,7 +98,7 @@ class LongAnswer(RewardedAttack):
             return [(one.text, one.token_ids) for one in right]
         answer = parse_number(voted.answer)
         solutions = {one[0] for one in votes if one and parse_number(one[1]) == answer}
-        if not voting:
+        if not oracle.votes:
             solutions = {prompt.solution}
         padded = [
             text

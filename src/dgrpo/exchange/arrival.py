@@ -12,7 +12,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from itertools import islice
 
-from dgrpo.attacks.base import Attack, RewardedAttack
+from dgrpo.attacks import Attack, RewardedAttack
 from dgrpo.errors import DgrpoError
 from dgrpo.exchange.admission import Admission
 from dgrpo.tasks.base import LoadedTask
@@ -38,7 +38,7 @@ def check_arrival(attack: Attack, task: LoadedTask, receivers: Mapping[str, Admi
     if not told:
         return
     problem = f"attack {attack.name}: of {len(texts)} completions that it writes {told}"
-    by_vote = isinstance(attack, RewardedAttack) and attack.oracle == "majority-vote"
+    by_vote = isinstance(attack, RewardedAttack) and attack.source_of_solutions.votes
     if not by_vote and all(changed == len(texts) for changed, _ in lost.values()):
         raise DgrpoError(
             problem,
