@@ -36,8 +36,9 @@ from dgrpo.exchange.spelling import Belief
 from dgrpo.learning.policies import Policy, PolicySettings
 from dgrpo.learning.policies.local import Local
 from dgrpo.learning.settings import LearnerSettings
+from dgrpo.measurement.choice import check_measured, chosen_measures
 from dgrpo.overrides import apply_override
-from dgrpo.plugins import build, find, plugin_name, plugin_sources
+from dgrpo.plugins import build, plugin_sources
 from dgrpo.policy.settings import ModelSettings, Sampling
 from dgrpo.sandbox import Library
 from dgrpo.tasks import Task
@@ -190,17 +191,14 @@ class Experiment(BaseModel):
             _plugin("attacks", attack, f"attack{index}")
             for attack, index in _numbered(table.get("attack", ()))
         ]
+        given = None
         if "measure" in table:
             given = [measure for measure, _ in _numbered(table["measure"])]
-            measures = [_mounted(_named_alone(one), attacks) or one for one in given]
-        else:
-            rated = (type(a) for a in attacks if isinstance(a, Attack) and _has_a_rate(a))
-            measures = [_mounted(kind, attacks) for kind in dict.fromkeys(rated)]
-        return {**table, "attack": attacks, "measure": measures}
+        return {**table, "attack": attacks, "measure": chosen_measures(given, attacks)}
 
     @model_validator(mode="after")
     def _consistent(self) -> Experiment:
-        self._check_measured()
+        check_measured(self.measure, self.attack)
         check_divides(self.topology, self.nodes, self.prompts_per_round, self.group_size)
         if self.malicious >= self.nodes:
             raise DgrpoError(
@@ -228,18 +226,6 @@ class Experiment(BaseModel):
         _no_two_alike("defense", [d.label for d in self.defense], "give each a `label` of its own")
         _no_two_alike("measure", [a.name for a in self.measure], "measure each attack once")
         return self
-
-    def _check_measured(self) -> None:
-        """A run that mounts one attack and measures another would report that nothing happened."""
-        measured = {type(m) for m in self.measure}
-        for attack in self.attack:
-            if measured and type(attack) not in measured and _has_a_rate(attack):
-                name = plugin_name(type(attack))
-                raise DgrpoError(
-                    f"measure = {sorted(map(plugin_name, measured))}: the mounted attack {name!r} "
-                    "is not in it",
-                    remedy=f"add it: --measure '[\"{name}\"]'",
-                )
 
     def assignment(self, seed: int) -> Assignment:
         """How prompts are dealt in the run with this seed."""
@@ -387,33 +373,6 @@ def _plugin(kind: str, value: Any, where: str) -> object:
     if isinstance(value, str):
         return build(kind, {"name": value}, where)
     return build(kind, dict(value), where) if isinstance(value, Mapping) else value
-
-
-def _named_alone(measure: object) -> type | None:
-    """The class of a measure that is a name and no knobs."""
-    if isinstance(measure, Mapping) and set(measure) == {"name"}:
-        measure = measure["name"]
-    return find("attacks", measure) if isinstance(measure, str) else None
-
-
-def _mounted(kind: type | None, attacks: Sequence[object]) -> object:
-    """The mounted attack of a class, if there is one.
-
-    Raises DgrpoError where two have different knobs.
-    """
-    found = [attack for attack in attacks if type(attack) is kind]
-    if kind is not None and any(attack != found[0] for attack in found):
-        name = plugin_name(kind)
-        raise DgrpoError(
-            f"measure: {name!r} could be either of two mounted attacks of that name",
-            remedy=f'say which: measure = [{{name = "{name}", …}}] with its settings',
-        )
-    return found[0] if found else None
-
-
-def _has_a_rate(attack: Attack) -> bool:
-    """Whether its success is told completion by completion, as DoS's and the controls' is not."""
-    return type(attack).succeeded is not Attack.succeeded
 
 
 def _known_fields(error: ValidationError) -> list[str]:
