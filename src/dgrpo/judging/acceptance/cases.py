@@ -31,7 +31,8 @@ from dgrpo.records import Completion, Prompt
 from dgrpo.tasks.assignment import Slot
 from dgrpo.tasks.base import LoadedTask
 from dgrpo.tasks.gsm_python import CODE_TEMPLATES, GsmPython
-from dgrpo.tasks.gsm_symbolic import GsmSymbolic, word_problems
+from dgrpo.tasks.gsm_symbolic import GsmSymbolic
+from dgrpo.tasks.problems import word_problems
 
 SECOND_PHRASE = "Gleeb Glorp Glub"
 """The paper's phrase for every sentence."""
