@@ -36,8 +36,8 @@ class Picky(StatelessDefense):
 
     name: ClassVar[str] = "picky"
 
-    async def check(self, received, node):
-        return [Verdict(node.name != "node-0" or r.sender != "node-3", 0.0) for r in received]
+    async def screen(self, batch, node):
+        return [Verdict(node.name != "node-0" or r.sender != "node-3", 0.0) for r in batch.received]
 '''
 
 
