@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -145,6 +146,7 @@ def _close_loop(runner: asyncio.Runner) -> None:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        runner.close()
+        with suppress(KeyboardInterrupt):  # of a round that Ctrl-C stopped: it was raised there
+            runner.close()
     else:
         runner.get_loop().close()
