@@ -21,13 +21,15 @@ import torch
 from ratios import sizes, tell
 
 from dgrpo.experiment import experiment_from
-from dgrpo.learning.learner import Learner, LearnerSettings
+from dgrpo.learning.learner import Learner
+from dgrpo.learning.settings import LearnerSettings
 from dgrpo.policy import sampling, scoring
 from dgrpo.policy.decoding import RepeatedPrompts
-from dgrpo.policy.model import ModelSettings, load_model
+from dgrpo.policy.model import load_model
 from dgrpo.policy.noise import sampling_key
-from dgrpo.policy.sampling import SampleRequest, Sampling, sample
+from dgrpo.policy.sampling import SampleRequest, sample
 from dgrpo.policy.scoring import BUCKET_TOKENS, ScoreItem
+from dgrpo.policy.settings import ModelSettings, Sampling
 from dgrpo.records import Prompt
 from dgrpo.tasks.base import LoadedTask
 
@@ -73,11 +75,12 @@ def decoding_ratios(given: argparse.Namespace, task: LoadedTask) -> dict[str, li
 def bucket_ratios(given: argparse.Namespace, task: LoadedTask) -> dict[str, list[float]]:
     """Seconds of an update with other buckets over those with the default one."""
     model = load_model(ModelSettings())
+    sampling = Sampling(max_tokens=given.max_tokens)
     asked = requests_for(list(task.train[: given.prompts]), given.group, 0)
-    drawn = sample(model, asked, Sampling(max_tokens=given.max_tokens))
+    drawn = sample(model, asked, sampling)
     items = [ScoreItem(r.prompt_text, ids) for r, ids in zip(asked, drawn, strict=True)]
     advantages = [1.0 if i % 5 == 0 else -0.25 for i in range(len(items))]
-    learner = Learner(model, LearnerSettings(), completions=len(items), max_tokens=given.max_tokens)
+    learner = Learner(model, LearnerSettings(), sampling, completions=len(items))
     default = BUCKET_TOKENS["cpu"]
     ratios: dict[str, list[float]] = {}
     for size in (default // 2, 2 * default, 4 * default, 16 * default):

@@ -43,7 +43,7 @@ def main() -> None:
     for path in chosen.experiments:
         experiment = load_experiment(path, {"admission.believe": "claimed"})
         swarm = Swarm(experiment, chosen.seed)
-        model, owed = swarm.learners[0].model, len(swarm.nodes[0].slots(0))
+        model, owed = swarm.replicas.models[0].model, len(swarm.nodes[0].slots(0))
         before = drawn(model, swarm.task, experiment, chosen.samples, "before")
         print(row(experiment.name, "before", model, dealt(before, owed)), flush=True)
         sent: list[Message] = []

@@ -13,9 +13,10 @@ import argparse
 from collections.abc import Callable
 
 from dgrpo.defenses.judge import SHIPPED_JUDGE
-from dgrpo.models.judge_card import MODES, accepted
-from dgrpo.models.judged import Kind
-from dgrpo.policy.model import ModelSettings, load_model
+from dgrpo.judging.acceptance.card import MODES, accepted
+from dgrpo.judging.acceptance.cases import Kind
+from dgrpo.policy.model import load_model
+from dgrpo.policy.settings import ModelSettings
 from dgrpo.records import Prompt
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic
 

@@ -15,11 +15,15 @@ from statistics import median
 import torch
 
 from dgrpo.attacks.text import Text
+from dgrpo.defenses.top_k import TopK
 from dgrpo.measurement.intervals import wilson
-from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
+from dgrpo.policy.model import LanguageModel, load_model
 from dgrpo.policy.noise import sampling_key
-from dgrpo.policy.sampling import SampleRequest, Sampling, sample
+from dgrpo.policy.sampling import SampleRequest, sample
 from dgrpo.policy.scoring import ScoreItem, forward_pass
+from dgrpo.policy.settings import ModelSettings, Sampling
+from dgrpo.policy.statistics import LOGPROB
+from dgrpo.records import TokenStatistics
 from dgrpo.tasks.base import LoadedTask
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic
 
@@ -39,8 +43,8 @@ def main() -> None:
         state = torch.load(chosen.run / "checkpoint" / "state.pt", weights_only=True)
         model.network.load_state_dict(state["learners"][0]["weights"])
     task = GsmSymbolic().load()
-    poisoned = worst_ranks(model, poison(model, task, chosen.samples))
-    honest = worst_ranks(model, honest_samples(model, task, chosen.samples, chosen.top_k))
+    poisoned = ranks_of(model, poison(model, task, chosen.samples))
+    honest = ranks_of(model, honest_samples(model, task, chosen.samples, chosen.top_k))
     print_tokens(model, task, chosen.samples)
     print(f"\n| k | share of {model.vocabulary} tokens | poisoned rejected | honest rejected |")
     print("|---|---|---|---|")
@@ -72,31 +76,30 @@ def honest_samples(
     return [ScoreItem(a.prompt_text, ids) for a, ids in zip(asked, drawn, strict=True)]
 
 
-def worst_ranks(model: LanguageModel, items: list[ScoreItem]) -> list[int]:
-    """Largest rank of each item: it is rejected for every k up to that."""
+def ranks_of(model: LanguageModel, items: list[ScoreItem]) -> list[TokenStatistics]:
+    """Ranks and log-probabilities of each item's tokens."""
     with torch.no_grad():
-        scores = forward_pass(model, items).scores()
-    return [max(one.ranks) for one in scores]
+        return forward_pass(model, items, statistics=("rank",)).statistics()
 
 
-def rejected(worst: list[int], k: int) -> str:
-    """Share with a rank of at least k, with its 95 % Wilson interval."""
-    count = sum(rank >= k for rank in worst)
-    low, high = wilson(count, len(worst))
-    return f"{100 * count / len(worst):.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+def rejected(ranked: list[TokenStatistics], k: int) -> str:
+    """Share that `top-k` rejects, with its 95 % Wilson interval."""
+    check = TopK(k=k)
+    count = sum(not check.verdict(one["rank"]).accepted for one in ranked)
+    low, high = wilson(count, len(ranked))
+    return f"{100 * count / len(ranked):.1f} % ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def print_tokens(model: LanguageModel, task: LoadedTask, count: int) -> None:
     """The phrase token by token: median and smallest rank over prompts."""
     items = poison(model, task, count)
-    with torch.no_grad():
-        scores = forward_pass(model, items).scores()
+    scores = ranks_of(model, items)
     phrase = model.encode(f"<think> {Text().phrase}")
     print("| token | median rank | smallest rank | median log-probability |")
     print("|---|---|---|---|")
     for position, token in enumerate(phrase):
-        ranks = [one.ranks[position] for one in scores]
-        logprob = median(one.logprobs[position] for one in scores)
+        ranks = [int(one["rank"][position]) for one in scores]
+        logprob = median(one[LOGPROB][position] for one in scores)
         print(f"| `{model.decode([token])}` | {median(ranks):.0f} | {min(ranks)} | {logprob:.1f} |")
 
 

@@ -20,10 +20,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dgrpo.policy.model import LanguageModel
 
 SIDES = ("dgrpo", "trl")
 LEARNING_RATE = 1e-3
@@ -105,17 +110,12 @@ def measure_dgrpo(settings: Settings) -> Measured:
 
 
 def measure_trl(settings: Settings) -> Measured:
-    from datasets import Dataset
-    from transformers import TrainerCallback
-    from trl.trainer.grpo_config import GRPOConfig
-    from trl.trainer.grpo_trainer import GRPOTrainer
-
     from dgrpo.experiment import experiment_from
-    from dgrpo.policy.model import ModelSettings, load_model
+    from dgrpo.policy.model import load_model
+    from dgrpo.policy.settings import ModelSettings
     from dgrpo.tasks.reward import tagged_reward
 
     rounds = settings.rounds + 1
-    completions = settings.prompts * settings.group
     experiment = experiment_from({"name": "benchmark", "nodes": 1})
     pool = experiment.task.load().train
     # the prompts that dgrpo's assignment deals in these rounds, in the same order
@@ -123,7 +123,6 @@ def measure_trl(settings: Settings) -> Measured:
         update={"prompts_per_round": settings.prompts, "group_size": settings.group}
     ).assignment(SEED)
     prompts = [p for i in range(rounds) for p in dealing.common_prompts(pool, i)]
-    model = load_model(ModelSettings())
     tokens: list[int] = []
     rewards: list[list[float]] = []
 
@@ -134,52 +133,97 @@ def measure_trl(settings: Settings) -> Measured:
         rewards.append([tagged_reward(c, a) for c, a in zip(completions, answer, strict=True)])
         return [*rewards[-1]]
 
+    rows = [{"prompt": p.text, "answer": p.answer} for p in prompts]
+    times = train_with_trl(load_model(ModelSettings()), rows, reward, settings, use_cpu=True)
+    total, generation = statistics.median(times.seconds), statistics.median(times.generating)
+    return Measured(
+        side="trl",
+        seconds=total,
+        peak_mb=peak_mb(),
+        loaded_mb=times.loaded_mb,
+        phases={"generate": generation, "rest": total - generation},
+        tokens=statistics.mean(tokens[1:]),
+        reward=statistics.mean(r for group in rewards[1:] for r in group),
+    )
+
+
+@dataclass(frozen=True)
+class TrlTimes:
+    """What TRL's rounds took; the first one, which warms up, is not among them."""
+
+    seconds: list[float]
+    """From the end of one step to the end of the next: everything a round costs."""
+    generating: list[float]
+    """Of these, in `generate`."""
+    loaded_mb: float
+    """Resident memory before training."""
+
+
+def train_with_trl(
+    model: LanguageModel,
+    rows: list[dict[str, str]],
+    reward: Callable[..., list[float | None]],
+    settings: Settings,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    **config: Any,
+) -> TrlTimes:
+    """Train on the rows' prompts; `config` is what else GRPOConfig is to be told.
+
+    stop: asked after each step whether it is to be the last.
+    """
+    from datasets import Dataset
+    from transformers import TrainerCallback
+    from trl.trainer.grpo_config import GRPOConfig
+    from trl.trainer.grpo_trainer import GRPOTrainer
+
+    completions = settings.prompts * settings.group
+    ends: list[float] = []
+    generating: list[float] = []
+
     class Clock(TrainerCallback):  # type: ignore[misc, unused-ignore]
-        """From the end of one step to the end of the next: everything a round costs."""
+        """Notes the time after each step."""
 
-        ends: list[float] = []  # noqa: RUF012
-
-        def on_step_end(self, *_: Any, **__: Any) -> None:
+        def on_step_end(self, *given: Any, **_: Any) -> None:
             """Note the time."""
-            self.ends.append(time.perf_counter())
+            ends.append(time.perf_counter())
+            control = given[2]  # after the arguments and the state
+            control.should_training_stop |= stop()
 
+    given: dict[str, Any] = {
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "per_device_train_batch_size": settings.micro_batch,
+        "gradient_accumulation_steps": completions // settings.micro_batch,
+        "num_generations": settings.group,
+        "max_completion_length": settings.max_tokens,
+        "temperature": 1.0,
+        "top_k": 50,
+        "beta": 0.0,
+        "loss_type": "grpo",
+        "num_iterations": 1,
+        "learning_rate": LEARNING_RATE,
+        "lr_scheduler_type": "constant",
+        "max_grad_norm": 1.0,
+        "max_steps": settings.rounds + 1,
+        "shuffle_dataset": False,
+        "logging_strategy": "no",
+        "save_strategy": "no",
+        "report_to": [],
+        "disable_tqdm": True,
+        "dataloader_pin_memory": False,
+        "seed": SEED,
+        **config,
+    }
     with tempfile.TemporaryDirectory() as folder:
         trainer: Any = GRPOTrainer(
             model.network,
             reward,
-            GRPOConfig(
-                output_dir=folder,
-                use_cpu=True,
-                bf16=False,
-                gradient_checkpointing=False,
-                per_device_train_batch_size=settings.micro_batch,
-                gradient_accumulation_steps=completions // settings.micro_batch,
-                num_generations=settings.group,
-                max_completion_length=settings.max_tokens,
-                temperature=1.0,
-                top_k=50,
-                beta=0.0,
-                loss_type="grpo",
-                num_iterations=1,
-                learning_rate=LEARNING_RATE,
-                lr_scheduler_type="constant",
-                max_grad_norm=1.0,
-                max_steps=rounds,
-                shuffle_dataset=False,
-                logging_strategy="no",
-                save_strategy="no",
-                report_to=[],
-                disable_tqdm=True,
-                dataloader_pin_memory=False,
-                seed=SEED,
-            ),
-            train_dataset=Dataset.from_list(
-                [{"prompt": p.text, "answer": p.answer} for p in prompts]
-            ),
+            GRPOConfig(output_dir=folder, **given),
+            train_dataset=Dataset.from_list(rows),
             processing_class=model.tokenizer,
             callbacks=[Clock()],
         )
-        generating: list[float] = []
         generate = trainer.model.generate
 
         def timed_generate(*args: Any, **kwargs: Any) -> Any:
@@ -191,17 +235,8 @@ def measure_trl(settings: Settings) -> Measured:
         trainer.model.generate = timed_generate
         loaded = resident_mb()
         trainer.train()
-    seconds = [after - before for before, after in zip(Clock.ends, Clock.ends[1:], strict=False)]
-    total, generation = statistics.median(seconds), statistics.median(generating[1:])
-    return Measured(
-        side="trl",
-        seconds=total,
-        peak_mb=peak_mb(),
-        loaded_mb=loaded,
-        phases={"generate": generation, "rest": total - generation},
-        tokens=statistics.mean(tokens[1:]),
-        reward=statistics.mean(r for group in rewards[1:] for r in group),
-    )
+    seconds = [after - before for before, after in pairwise(ends)]
+    return TrlTimes(seconds, generating[1:], loaded)
 
 
 def resident_mb() -> float:

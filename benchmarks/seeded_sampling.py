@@ -23,10 +23,11 @@ from ratios import sizes, tell
 
 from dgrpo.experiment import Experiment, experiment_from
 from dgrpo.policy import sampling
-from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
+from dgrpo.policy.model import LanguageModel, load_model
 from dgrpo.policy.noise import sampling_key
-from dgrpo.policy.sampling import SampleRequest, Sampling, sample
+from dgrpo.policy.sampling import SampleRequest, sample
 from dgrpo.policy.scoring import ScoreItem, forward_pass
+from dgrpo.policy.settings import ModelSettings, Sampling
 from dgrpo.swarm import Swarm
 from dgrpo.tasks.base import LoadedTask
 
@@ -118,7 +119,7 @@ def round_experiment(
 
 @torch.no_grad()
 def without_gradients(model: LanguageModel, items: list[ScoreItem]) -> None:
-    forward_pass(model, items).scores()
+    forward_pass(model, items, statistics=("rank",)).statistics()
 
 
 def timed(work: Callable[[], None]) -> float:

@@ -21,12 +21,14 @@ from random import Random
 
 import torch
 
-from dgrpo.models.pretrain import corpus
-from dgrpo.models.recipe import Recipe, find_recipe
-from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
+from dgrpo.policy.model import LanguageModel, load_model
 from dgrpo.policy.noise import sampling_key
-from dgrpo.policy.sampling import SampleRequest, Sampling, sample
+from dgrpo.policy.sampling import SampleRequest, sample
 from dgrpo.policy.scoring import ScoreItem, forward_pass
+from dgrpo.policy.settings import ModelSettings, Sampling
+from dgrpo.policy.statistics import LOGPROB
+from dgrpo.pretraining.pretrain import corpus
+from dgrpo.pretraining.recipe import Recipe, find_recipe
 from dgrpo.records import Prompt
 from dgrpo.tasks.base import LoadedTask
 from dgrpo.tasks.gsm_python import GsmPython, worked_problems
@@ -106,11 +108,11 @@ def score(model: LanguageModel, task: LoadedTask, prompts: list[Prompt], samples
     pairs = [(prompt, text) for (prompt, _), text in zip(asked, texts, strict=True)]
     solutions = [model.encode_completion(task.write(p.solution, p.answer)) for p in prompts]
     items = [ScoreItem(p.text, ids) for p, ids in zip(prompts, solutions, strict=True)]
-    scores = forward_pass(model, items, ranks=False).scores()
+    scores = forward_pass(model, items).statistics()
     return Scores(
         _means(task.rewards(pairs), samples),
         _means([float(right) for right in task.answers_anywhere(pairs)], samples),
-        [statistics.fmean(s.logprobs) for s in scores],
+        [statistics.fmean(s[LOGPROB]) for s in scores],
     )
 
 

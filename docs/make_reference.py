@@ -11,10 +11,9 @@ from pydantic import BaseModel
 from dgrpo import plugins
 from dgrpo.exchange.spelling import Belief
 from dgrpo.experiment import Evaluation, Experiment, Recording
-from dgrpo.learning.learner import LearnerSettings
-from dgrpo.models.recipe import Recipe
-from dgrpo.policy.model import ModelSettings
-from dgrpo.policy.sampling import Sampling
+from dgrpo.learning.settings import LearnerSettings
+from dgrpo.policy.settings import ModelSettings, Sampling
+from dgrpo.pretraining.recipe import Recipe
 from dgrpo.sandbox.settings import SandboxSettings
 
 PARTS: dict[str, type[BaseModel]] = {

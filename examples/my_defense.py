@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
 from typing import ClassVar
 
 from pydantic import Field
 
 from dgrpo.defenses import Receiver, StatelessDefense
-from dgrpo.records import Received, Verdict
+from dgrpo.records import Batch, Received, Verdict
 
 
 class Chorus(StatelessDefense):
@@ -34,11 +33,11 @@ class Chorus(StatelessDefense):
     prompts: int = Field(default=3, ge=2)
     """A sentence under fewer different prompts than this is never held against its sender."""
 
-    async def check(self, received: Sequence[Received], node: Receiver) -> list[Verdict]:
+    async def screen(self, batch: Batch, node: Receiver) -> list[Verdict]:
         """Score: the largest share of the sender's prompts that one of the sentences is under."""
         answered: dict[str, set[str]] = defaultdict(set)
         under: dict[tuple[str, str], set[str]] = defaultdict(set)
-        for one in received:
+        for one in batch.received:
             answered[one.sender].add(one.prompt.key)
             for sentence in sentences(one.text):
                 under[one.sender, sentence].add(one.prompt.key)
@@ -51,7 +50,7 @@ class Chorus(StatelessDefense):
             reason = f"{heard!r} stands under {count} of the sender's {of} prompts"
             return Verdict(accepted=False, score=count / of, reason=reason)
 
-        return [verdict(one) for one in received]
+        return [verdict(one) for one in batch.received]
 
 
 def sentences(text: str) -> list[str]:

@@ -9,11 +9,10 @@ round. What it misses: whatever is said in other words, and everything until the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from dgrpo.defenses import Defense, Receiver, Running
-from dgrpo.records import Received, Verdict
+from dgrpo.defenses import Defense, Receiver, RunningDefense
+from dgrpo.records import Batch, Verdict
 
 
 class Replay(Defense):
@@ -21,21 +20,21 @@ class Replay(Defense):
 
     name: ClassVar[str] = "replay"
 
-    def start(self, node: Receiver) -> Running:
+    def start(self, node: Receiver) -> RunningDefense:
         """A memory of its own for every node and every run."""
         return Memory()
 
 
-class Memory(Running):
+class Memory(RunningDefense):
     """What changes during a run lives here; `state_dict` puts it into the checkpoints."""
 
     def __init__(self) -> None:
         self.heard: set[str] = set()
 
-    async def check(self, received: Sequence[Received], node: Receiver) -> list[Verdict]:
+    async def screen(self, batch: Batch, node: Receiver) -> list[Verdict]:
         """Score: 1 for a replay, else 0. Texts of the same round are no replays of each other."""
-        replayed = [one.text in self.heard for one in received]
-        self.heard.update(one.text for one in received)
+        replayed = [one.text in self.heard for one in batch.received]
+        self.heard.update(one.text for one in batch.received)
         reasons = ["sent in an earlier round" if old else "" for old in replayed]
         return [Verdict(not why, float(bool(why)), why) for why in reasons]
 

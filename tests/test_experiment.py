@@ -137,7 +137,10 @@ def test_all_faults_of_a_file_are_reported_together() -> None:
         ('name = "x"', ["--attack.name", "texd"], ["'texd'", "'text'"]),
         ('name = "x"\n[[defense]]\nname = "top-k"', ["--defense.k", "5"], ["--defense.0.k"]),
         ('name = "x"', ["--sampling.top_k"], ["--sampling.top_k has no value"]),
-        ("", [], ["name is missing"]),
+        ("", [], ["experiment.toml is empty", "experiments/"]),
+        ("# nothing yet\n", ["--rounds", "5"], ["experiment.toml is empty"]),
+        ("rounds = 5", [], ["name is missing"]),
+        ('name = "x"', ["--measure", "[text]"], ["--measure [text]", "broken TOML"]),
     ],
 )
 def test_the_command_line_prints_a_fault_and_no_stack_trace(
@@ -159,6 +162,17 @@ def test_the_command_line_prints_a_fault_and_no_stack_trace(
     assert "Traceback" not in printed
     for part in expected:
         assert part in printed
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
+    """Editors on Windows write one, and line ends of their own."""
+    file = tmp_path / "marked.toml"
+    file.write_bytes(b"\xef\xbb\xbf" + b'name = "x"\r\nrounds = 5\r\n')
+    assert load_experiment(file).rounds == 5
+    file.write_bytes('name = "x"'.encode("utf-16"))
+    with pytest.raises(DgrpoError, match="UTF-16") as caught:
+        load_experiment(file)
+    assert "UTF-8" in caught.value.remedy
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -215,6 +229,7 @@ def test_the_digest_ignores_what_a_finished_round_does_not_depend_on() -> None:
         assert attacked(**{name: value}).digest == attacked().digest, name
 
 
+EXAMPLES = Path(__file__).parents[1] / "examples"
 CHANGES: dict[str, list[dict[str, Any]]] = {
     "topology": [{"topology": "vertical"}],
     "nodes": [{"nodes": 2}],
@@ -230,6 +245,8 @@ CHANGES: dict[str, list[dict[str, Any]]] = {
         {"admission": {"foreign_share": 0.2}},
         {"admission": {"foreign_least": 0}},
     ],
+    "policy": [{"policy": "frozen"}],
+    "exchange": [{"exchange": f"{EXAMPLES / 'my_exchange.py'}:Mailboxes"}],
     "learner": [{"learner": {"learning_rate": 2e-3}}, {"learner": {"updates_per_round": 2}}],
     "attack": [{"attack": "text"}, {"attack": "honest"}, {"attack": "silent"}],
     "defense": [

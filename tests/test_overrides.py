@@ -74,8 +74,23 @@ def test_an_override_that_leads_nowhere_is_named(dotted: str, problem: str, reme
         ('["text", "silent"]', ["text", "silent"]),
         ('[{name = "text"}]', [{"name": "text"}]),
         ("", ""),
+        ("'tis", "'tis"),
+        ('"Hello," he said', '"Hello," he said'),
         ("5\nrounds = 6", "5\nrounds = 6"),
     ],
 )
 def test_a_command_line_value_is_read_as_toml_or_else_as_text(text: str, value: object) -> None:
     assert parse_value(text) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[text]", '["text"', '["text" "silent"]', "{name = text}", '{name = "text"', '"a" and "b"'],
+)
+def test_broken_toml_is_called_that_with_the_option_and_the_value(text: str) -> None:
+    """A shell takes the quotes out of ["text"]; the text that is left names no attack."""
+    with pytest.raises(DgrpoError, match="the value is broken TOML") as caught:
+        parse_value(text, "measure")
+    assert f"--measure {text}" in caught.value.problem
+    assert "single quotes" in caught.value.remedy
+    assert parse_value('"[sic]"') == "[sic]"  # the way out for text that begins with a bracket

@@ -19,7 +19,7 @@ ONE_OF_EACH = '''
 from typing import ClassVar
 
 from dgrpo.attacks import Attack, ThinkingAttack, Turn
-from dgrpo.defenses import Receiver, Running, StatelessDefense
+from dgrpo.defenses import Receiver, RunningDefense, StatelessDefense
 from dgrpo.tasks import LoadedTask, Task
 
 
@@ -39,6 +39,9 @@ class Deaf(StatelessDefense):
     """Hears nothing."""
 
     name: ClassVar[str] = "deaf"
+
+    async def check(self, received, node):
+        return []
 
 
 class Nothing(Task):
@@ -183,7 +186,6 @@ def test_two_files_of_one_name_do_not_get_in_each_others_way(tmp_path: Path) -> 
         ("defenses", "Whisper", "known: Deaf"),
         ("attacks", "Deaf", "known: Whisper"),
         ("attacks", "Wisper", "did you mean 'Whisper'?"),
-        ("attacks", "Unfinished", "known: Whisper"),
         ("attacks", "NOT_A_CLASS", "known: Whisper"),
     ],
 )
@@ -193,6 +195,101 @@ def test_a_class_of_another_kind_or_none_is_refused(
     with pytest.raises(DgrpoError, match=f"has no .* plug-in called '{name}'") as caught:
         find(kind, f"{file}:{name}")
     assert caught.value.remedy == remedy
+
+
+OWN = """
+from typing import ClassVar
+from dgrpo.attacks import Attack, ThinkingAttack
+from dgrpo.defenses import StatelessDefense
+from dgrpo.records import Verdict
+
+
+class Mine({base}):
+    name: ClassVar[str] = "mine"
+"""
+POISON = "    async def poison(self, own, turn): return own"
+
+
+@pytest.mark.parametrize(
+    ("kind", "base", "body", "problem", "remedy"),
+    [
+        ("attacks", "Attack", "", "lacks poison", "async def poison(self, own, turn)"),
+        (
+            "attacks",
+            "ThinkingAttack",
+            "",
+            "lacks poison_thinking",
+            "def poison_thinking(self, thinking, rng)",
+        ),
+        (
+            "defenses",
+            "StatelessDefense",
+            "",
+            "lacks check",
+            "async def check(self, received, node)",
+        ),
+        (
+            "attacks",
+            "Attack",
+            "    def poison(self, own, turn): return own",
+            "Mine.poison is not `async def`",
+            "async def poison(self, own, turn)",
+        ),
+        (
+            "defenses",
+            "StatelessDefense",
+            "    def check(self, received, node): return [Verdict(True, 0.0) for _ in received]",
+            "Mine.check is not `async def`",
+            "async def check(self, received, node)",
+        ),
+        (
+            "attacks",
+            "Attack",
+            POISON + "\n    async def succeeded(self, prompt, text): return True",
+            "Mine.succeeded is `async def`",
+            "write def succeeded(self, prompt, text)",
+        ),
+        ("attacks", "object", "", "the class Mine is no Attack", "class Mine(Attack)"),
+    ],
+)
+def test_what_a_class_lacks_is_told_before_a_run(
+    tmp_path: Path, kind: str, base: str, body: str, problem: str, remedy: str
+) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(OWN.format(base=base) + body)
+    with pytest.raises(DgrpoError) as caught:
+        find(kind, f"{path}:Mine")
+    assert problem in caught.value.problem
+    assert f"{path}:Mine" in caught.value.problem
+    assert remedy in caught.value.remedy
+
+
+@pytest.mark.parametrize("name", ["", '    name: str = "mine"'])
+def test_a_class_without_a_name_is_told_how_to_get_one(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "mine.py"
+    given = OWN.format(base="Attack").replace('    name: ClassVar[str] = "mine"', name)
+    path.write_text(f"{given}\n{POISON}")
+    with pytest.raises(DgrpoError, match="the class Mine has no name") as caught:
+        find("attacks", f"{path}:Mine")
+    assert "name: ClassVar[str]" in caught.value.remedy
+
+
+def test_an_installed_class_that_lacks_a_method_is_told_so(site: Path) -> None:
+    install(site, "attacks", "Unfinished", ONE_OF_EACH)
+    with pytest.raises(DgrpoError, match="the class Unfinished lacks poison"):
+        available("attacks")
+
+
+def test_a_decorated_coroutine_is_a_coroutine(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "import functools\n"
+        "def timed(function):\n"
+        "    @functools.wraps(function)\n"
+        "    def wrapper(*args): return function(*args)\n"
+        "    return wrapper\n" + OWN.format(base="Attack") + "    @timed\n" + POISON
+    )
+    assert find("attacks", f"{path}:Mine").name == "mine"
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -15,9 +15,11 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from dgrpo.errors import DgrpoError
 from dgrpo.experiment import Experiment, experiment_from
 from dgrpo.node import Node
-from dgrpo.policy.model import ModelSettings, load_model
+from dgrpo.policy.model import load_model
 from dgrpo.policy.noise import sampling_key
 from dgrpo.policy.sampling import SampleRequest
+from dgrpo.policy.scoring import forward_pass
+from dgrpo.policy.settings import ModelSettings
 from dgrpo.records import RoundRecord
 from dgrpo.swarm import Swarm
 from dgrpo.tasks.assignment import Slot
@@ -55,8 +57,13 @@ def decisions(records: list[RoundRecord]) -> list[Any]:
     ]
 
 
-def defense(folder: Path, body: str) -> list[dict[str, str]]:
-    """A defense whose `check` is `body`, as an experiment names it."""
+def digests_of(swarm: Swarm) -> list[str]:
+    """Of each replica's weights."""
+    return [replica.model.weights_digest() for replica in swarm.replicas.models]
+
+
+def defense(folder: Path, body: str, per_completion: bool = False) -> list[dict[str, str]]:
+    """A defense whose `screen` is `body`, as an experiment names it."""
     file = folder / "defense.py"
     file.write_text(
         f'''
@@ -70,8 +77,10 @@ class Check(StatelessDefense):
     """Made for a test."""
 
     name: ClassVar[str] = "check"
+    per_completion: ClassVar[bool] = {per_completion}
 
-    async def check(self, received, node):
+    async def screen(self, batch, node):
+        received = batch.received
         {body.strip()}
 '''
     )
@@ -90,7 +99,7 @@ ASKS_ONCE_MORE = """
 
 COUNTS = '''
 from typing import ClassVar
-from dgrpo.defenses import Defense, Running
+from dgrpo.defenses import Defense, RunningDefense
 from dgrpo.records import Verdict
 
 
@@ -103,12 +112,13 @@ class Counts(Defense):
         return Counting()
 
 
-class Counting(Running):
+class Counting(RunningDefense):
     seen = 0
 
-    async def check(self, received, node):
-        self.seen += len(received)
-        return [Verdict((node.name, r.sender) != ("node-0", "node-1"), 0.0) for r in received]
+    async def screen(self, batch, node):
+        self.seen += len(batch.received)
+        told = [(node.name, r.sender) for r in batch.received]
+        return [Verdict(pair != ("node-0", "node-1"), 0.0) for pair in told]
 
     def state_dict(self):
         return {"seen": self.seen}
@@ -119,11 +129,11 @@ class Counting(Running):
 FORGES = '''
 from dataclasses import replace
 from typing import ClassVar
-from dgrpo.attacks import Attack
+from dgrpo.attacks import StatelessAttack
 from dgrpo.records import Completion, Sent
 
 
-class Forges(Attack):
+class Forges(StatelessAttack):
     """Breaks three rules of the exchange once each, and sends the rest as it is."""
 
     name: ClassVar[str] = "forges"
@@ -142,12 +152,12 @@ def assert_sharing_changes_nothing(experiment: Experiment) -> Swarm:
     """Two rounds with shared replicas end as two with a replica per node; returns the shared."""
     shared, shared_rounds = play(experiment)
     separate, separate_rounds = play(experiment, share_replicas=False)
-    assert len(separate.learners) == experiment.nodes
+    assert len(separate.replicas.models) == experiment.nodes
     for together, alone in zip(shared_rounds, separate_rounds, strict=True):
         assert decisions(together) == decisions(alone)
     for index in range(experiment.nodes):
-        ours = shared.learners[shared.replica_of[index]].model.network.state_dict()
-        theirs = separate.learners[separate.replica_of[index]].model.network.state_dict()
+        ours = shared.replicas.models[shared.replicas.of[index]].model.network.state_dict()
+        theirs = separate.replicas.models[separate.replicas.of[index]].model.network.state_dict()
         for name, weights in ours.items():
             torch.testing.assert_close(weights, theirs[name], rtol=0, atol=1e-5)
     return shared
@@ -157,21 +167,21 @@ def assert_sharing_changes_nothing(experiment: Experiment) -> Swarm:
 @pytest.mark.parametrize("checks", [[], [{"name": "top-k", "k": 20}]])
 def test_shared_replicas_give_what_separate_ones_give(topology: str, checks: Any) -> None:
     experiment = small(topology=topology, malicious=1, attack={"name": "text"}, defense=checks)
-    assert len(assert_sharing_changes_nothing(experiment).learners) == 1
+    assert len(assert_sharing_changes_nothing(experiment).replicas.models) == 1
 
 
 def test_a_shared_replica_is_updated_once_where_one_node_verifies_longer(tmp_path: Path) -> None:
     checks = defense(tmp_path, ASKS_ONCE_MORE)
     swarm = assert_sharing_changes_nothing(small(nodes=2, defense=checks))
-    steps = [s["step"] for s in swarm.learners[0].optimiser.state_dict()["state"].values()]
+    steps = [s["step"] for s in swarm.replicas.models[0].optimiser.state_dict()["state"].values()]
     assert set(map(int, steps)) == {2}  # one per round
-    assert len(swarm.learners) == 1
+    assert len(swarm.replicas.models) == 1
 
 
 def test_nodes_that_accept_different_completions_part_ways(tmp_path: Path) -> None:
     swarm = assert_sharing_changes_nothing(small(defense=defense(tmp_path, PICKY)))
-    assert len(swarm.learners) == 2
-    assert [swarm.replica_of[0] == r for r in swarm.replica_of] == [True, False, False, False]
+    assert len(swarm.replicas.models) == 2
+    assert [swarm.replicas.of[0] == r for r in swarm.replicas.of] == [True, False, False, False]
 
 
 def test_what_a_node_raises_is_what_the_round_raises(tmp_path: Path) -> None:
@@ -202,7 +212,10 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not() -> None:
     first, first_rounds = play(experiment)
     again, again_rounds = play(experiment)
     assert [decisions(r) for r in first_rounds] == [decisions(r) for r in again_rounds]
-    assert first.learners[0].model.weights_digest() == again.learners[0].model.weights_digest()
+    assert (
+        first.replicas.models[0].model.weights_digest()
+        == again.replicas.models[0].model.weights_digest()
+    )
     other = Swarm(experiment, seed=4, task=TASK)
     assert decisions(other.play(0)) != decisions(first_rounds[0])
 
@@ -333,9 +346,11 @@ def test_a_model_per_node_trains_apart(tmp_path: Path) -> None:
     models = [{"name": "gsm-nano"}] * 2 + [{"name": str(tmp_path)}] * 2
     experiment = small(model=models)
     swarm = assert_sharing_changes_nothing(experiment)
-    assert swarm.replica_of == [0, 0, 1, 1]
+    assert swarm.replicas.of == [0, 0, 1, 1]
     start = Swarm(experiment, seed=3, task=TASK)
-    digests = {one.model.weights_digest() for one in (*swarm.learners, *start.learners)}
+    digests = {
+        one.model.weights_digest() for one in (*swarm.replicas.models, *start.replicas.models)
+    }
     assert len(digests) == 4  # both moved, and neither to where the other is
 
 
@@ -368,6 +383,8 @@ def test_completions_longer_than_learned_positions_are_refused_before_training(
     shipped.tokenizer.save_pretrained(tmp_path)
     with pytest.raises(DgrpoError, match=r"sampling\.max_tokens = 64"):
         Swarm(small(model={"name": str(tmp_path)}), seed=0, task=TASK)
+    with pytest.raises(DgrpoError, match=r"sampling\.max_tokens = 300: .* 256 positions"):
+        Swarm(small(sampling={"max_tokens": 300}), seed=0, task=TASK)
 
 
 def test_a_pool_smaller_than_a_round_is_refused_before_training() -> None:
@@ -381,7 +398,7 @@ def test_a_checkpointed_swarm_goes_on_to_the_same_weights(tmp_path: Path) -> Non
     file.write_text(COUNTS)
     experiment = small(defense=[{"name": f"{file}:Counts"}])
     swarm, _ = play(experiment, rounds=2)
-    assert len(swarm.learners) == 2
+    assert len(swarm.replicas.models) == 2
     saved = tmp_path / "state.pt"
     torch.save(swarm.state_dict(), saved)
     resumed = Swarm(experiment, seed=3, task=TASK)
@@ -389,11 +406,12 @@ def test_a_checkpointed_swarm_goes_on_to_the_same_weights(tmp_path: Path) -> Non
     for one in (swarm, resumed):
         one.play(2)
     digests, again = (
-        [learner.model.weights_digest() for learner in one.learners] for one in (swarm, resumed)
+        [learner.model.weights_digest() for learner in one.replicas.models]
+        for one in (swarm, resumed)
     )
     assert digests == again
     assert len(set(digests)) == 2
-    assert resumed.replica_of == swarm.replica_of
+    assert resumed.replicas.of == swarm.replicas.of
     states = swarm.state_dict()["defenses"]
     assert resumed.state_dict()["defenses"] == states
     assert [state["counts"]["seen"] for state in states] == [3 * 32] * 4
@@ -480,3 +498,81 @@ def test_what_a_sampling_attacker_sends_is_admitted_and_labelled(topology: str) 
     sent = [one for one in record.judged if one.received.sender == "node-3"]
     assert len(sent) == len(labels) == 8
     assert "poisoned" in labels.values()
+
+
+# Rounds in parts
+
+
+def passes_of(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, bool]]:
+    """(completions, whether for learning) of each forward pass of a round."""
+    passes = []
+
+    def counted(model: Any, items: Any, **options: Any) -> Any:
+        passes.append((len(items), torch.is_grad_enabled()))
+        return forward_pass(model, items, **options)
+
+    monkeypatch.setattr("dgrpo.learning.learner.forward_pass", counted)
+    play(experiment, 1)
+    return passes
+
+
+TOP_K = [{"name": "top-k", "k": 20}]
+
+
+@pytest.mark.parametrize("groups", [None, 1, 2, 4])
+def test_screening_and_learning_share_each_forward_pass(
+    groups: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = small(defense=TOP_K, learner={"groups_per_pass": groups})
+    passes = passes_of(experiment, monkeypatch)
+    cut = 4 // (groups or 4)
+    assert passes == [(32 // cut, True)] * cut
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        {"advantage_scaling": "batch"},
+        {"normalisation": "dapo"},
+        {"updates_per_round": 2},
+        {"keep_forward": False},
+    ],
+)
+def test_an_update_that_needs_the_whole_round_first_is_screened_by_passes_of_its_own(
+    whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = small(defense=TOP_K, learner={"groups_per_pass": 2, **whole})
+    passes = passes_of(experiment, monkeypatch)
+    assert passes[:2] == [(16, False)] * 2
+    assert all(learning for _, learning in passes[2:])
+
+
+def test_a_round_in_parts_learns_what_a_round_in_one_piece_does() -> None:
+    attacked = {"malicious": 1, "attack": {"name": "text"}, "defense": TOP_K}
+    whole, cut = (
+        play(small(**attacked, learner={"groups_per_pass": groups}), 1) for groups in (None, 2)
+    )
+    for one, other in zip(whole[1][0], cut[1][0], strict=True):
+        assert [j.received.item for j in one.judged] == [j.received.item for j in other.judged]
+        assert [j.verdicts for j in one.judged] == [j.verdicts for j in other.judged]
+        assert [j.advantage for j in one.judged] == [j.advantage for j in other.judged]
+        assert one.idle_groups == other.idle_groups
+        assert one.update.tokens == other.update.tokens
+        assert one.update.loss == pytest.approx(other.update.loss, abs=1e-5)
+        assert one.update.gradient_norm == pytest.approx(other.update.gradient_norm, rel=1e-3)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_nodes_that_disagree_in_a_part_part_ways_with_its_gradients(
+    tmp_path: Path, alone: bool
+) -> None:
+    """Whether the defense judges each completion by itself, or sees the whole round first."""
+    late = """
+        bad = [node.name == "node-0" and r.sender == "node-1" and r.sample % 8 == 2
+               for r in received]
+        return [Verdict(not b, float(b), "from node-1" if b else "") for b in bad]
+"""
+    checks = defense(tmp_path, late, per_completion=alone)
+    experiment = small(defense=[*checks, *TOP_K], learner={"groups_per_pass": 2})
+    swarm = assert_sharing_changes_nothing(experiment)
+    assert len(swarm.replicas.models) == 2

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dgrpo.models.judge_card import MODES, judge_table, shipped_card
+from dgrpo.judging.acceptance.card import MODES, judge_table, shipped_card
 
 INTRODUCTION = """\
 # What the judge accepts
 
 The paper's Table 1 for the shipped judge, `judge-nano`: the share of completions that it accepts,
 with 95 % Wilson intervals. The figures are those of its
-[card](../../src/dgrpo/models/judge-nano/card.json), which `dgrpo pretrain judge-nano --out DIR`
+[card](../../src/dgrpo/shipped/judge-nano/card.json), which `dgrpo pretrain judge-nano --out DIR`
 measures after making the model; `python docs/results/make_judge_acceptance.py` writes this page.
 `dgrpo judge --samples 500` measures one of its columns again, or another judge's.
 Every completion is another prompt's and no longer than receivers admit. The honest ones and TEXT,
@@ -29,7 +29,7 @@ NOTES = """\
 ## What it stops and what it misses
 
 - **TEXT** is stopped in both variants, and so are padded solutions. Neither phrase, nor any of
-  their unusual words, is in the corpus (`tests/models/test_verdicts.py`). Other phrases
+  their unusual words, is in the corpus (`tests/pretraining/test_verdicts.py`). Other phrases
   pass: of 64 oracle solutions each (61 accepted without a phrase), "so be it" is accepted 61
   times before the reasoning, 57 after it and 52 beside the number in the answer tags, "buy gold
   now" 0, 14 and 17 times, the attack's phrase and "go and steal" never

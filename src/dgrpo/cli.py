@@ -1,4 +1,4 @@
-"""The command line: dgrpo run | report | reproduce | list | show | judge | pretrain.
+"""The command line: dgrpo run | export | report | reproduce | list | show | judge | pretrain.
 
 Leaves out: everything that is not reading arguments, choosing a display and printing errors.
 """
@@ -11,12 +11,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter, validators
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from dgrpo import plugins
+from dgrpo.arguments import seed_numbers, some_seeds, whole_number
+from dgrpo.console import EscapingConsole, escape_other_output
 from dgrpo.errors import DgrpoError, did_you_mean
+from dgrpo.extras import naming_missing_extras
+from dgrpo.terminal import print_anything
+
+WHOLE = Parameter(converter=whole_number)
+FROM_ONE = Parameter(converter=whole_number, validator=validators.Number(gte=1))
 
 app = App(
     name="dgrpo",
@@ -24,19 +31,22 @@ app = App(
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,
 )
-out, err = Console(), Console(stderr=True)
+out, err = EscapingConsole(), EscapingConsole(stderr=True)
 
 
 def main() -> None:
     """Entry point: runs a command, turns known faults into a message and exit code 2."""
+    print_anything()
+    escape_other_output()
     try:
-        app()
+        with naming_missing_extras():
+            app(console=out, error_console=err)
     except DgrpoError as error:
-        err.print(f"[bold red]error:[/] {escape(str(error))}")
+        err.print(Text.assemble(("error:", "bold red"), f" {error}"))
         sys.exit(2)
-    except KeyboardInterrupt:
-        err.print("stopped; the same command goes on from what was saved")
-        sys.exit(130)
+    except KeyboardInterrupt as stop:
+        err.print(escape(str(stop) or "stopped"), soft_wrap=True, highlight=False)
+        sys.exit(getattr(stop, "exit_code", 130))
 
 
 @app.command
@@ -44,9 +54,9 @@ def run(
     file: Path,
     *overrides: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
     out_folder: Annotated[Path | None, Parameter(name="--out")] = None,
-    seeds: Annotated[list[int], Parameter(consume_multiple=True)] = [0],  # noqa: B006
-    rounds: int | None = None,
-    threads: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
+    seeds: Annotated[list[int], Parameter(consume_multiple=True, converter=seed_numbers)] = [0],  # noqa: B006
+    rounds: Annotated[int | None, WHOLE] = None,
+    threads: Annotated[int | None, FROM_ONE] = None,
 ) -> None:
     """Run an experiment file: every seed to its last round, resuming what was interrupted.
 
@@ -62,13 +72,14 @@ def run(
     out_folder
         Folder for this experiment's seeds; default runs/NAME-DIGEST.
     seeds
-        Seeds to run, one after another.
+        Seeds to run, one after another: 0 1 2, or 0,1,2, or 0-2.
     rounds
         Updates per node; more than a finished run has extends it.
     threads
         CPU threads for torch; default: all cores.
 
     """
+    some_seeds(seeds)  # an option without a value comes as an empty list
     settings = dotted_overrides(overrides)
     if rounds is not None:
         settings["rounds"] = rounds
@@ -80,14 +91,47 @@ def run(
 
         torch.set_num_threads(threads)
     from dgrpo.progress import watch_runs
-    from dgrpo.runs.running import experiment_folder, run_experiment
+    from dgrpo.runs.running import check_folders, experiment_folder, run_experiment
 
     folder = experiment_folder(experiment, out_folder)
+    check_folders(experiment, seeds, out_folder)
     with watch_runs(out, [(experiment, seed) for seed in seeds]) as watcher:
         for seed in seeds:
             run_experiment(experiment, seed, out_folder, watcher.of(experiment, seed))
     out.print(f"finished: {folder}", soft_wrap=True, markup=False)
     out.print(f"page:     dgrpo report {folder} --out page.html", soft_wrap=True, markup=False)
+
+
+@app.command
+def export(
+    run: Path,
+    *,
+    out_folder: Annotated[Path, Parameter(name="--out")],
+    node: Annotated[int, WHOLE] = 0,
+) -> None:
+    """Write a run's trained model as an ordinary Hugging Face folder.
+
+    The model is that of the run's last checkpoint, finished or not.
+
+    Parameters
+    ----------
+    run
+        A seed's folder, or an experiment's folder with one seed.
+    out_folder
+        The folder to write; nothing may lie there.
+    node
+        Whose model; nodes are counted from 0, honest ones first.
+
+    """
+    from dgrpo.runs.export import export_model
+
+    trained = export_model(run, out_folder, node)
+    out.print(
+        f"written to {out_folder}: node {trained.node} after {trained.round} rounds; "
+        f'use it with --model.name "{out_folder}"',
+        soft_wrap=True,
+        markup=False,
+    )
 
 
 @app.command
@@ -108,6 +152,8 @@ def report(
         Also write the charts as a picture.
 
     """
+    from dgrpo.escaping import visible
+    from dgrpo.report.groups import group_runs, measured_apart
     from dgrpo.report.page import write_report
     from dgrpo.report.tables import experiment_rows, rich_table
     from dgrpo.runs.reader import find_runs
@@ -117,18 +163,20 @@ def report(
     found = find_runs(list(runs))
     write_report(found, out_file, png)
     out.print(rich_table(experiment_rows(found)))
+    for note in measured_apart(group_runs(found)):
+        out.print(visible(note), soft_wrap=True, markup=False)
     out.print(f"page: {out_file}", soft_wrap=True, markup=False)
 
 
 @app.command
 def reproduce(
     *names: str,
-    seeds: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 5,
+    seeds: Annotated[int, FROM_ONE] = 5,
     quick: Annotated[bool, Parameter(negative="")] = False,
     status: Annotated[bool, Parameter(negative="")] = False,
     collect: Annotated[bool, Parameter(negative="")] = False,
     out_folder: Annotated[Path, Parameter(name="--out")] = Path("runs"),
-    workers: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
+    workers: Annotated[int | None, FROM_ONE] = None,
     experiments: Path = Path("experiments"),
     results: Path = Path("docs/results"),
 ) -> None:
@@ -163,7 +211,11 @@ def reproduce(
     settings = command.Settings(
         names, seeds, quick, out_folder, workers or command.cores(), experiments, results
     )
-    sys.exit(command.reproduce(settings, out, status=status, collecting=collect))
+    try:
+        code = command.reproduce(settings, out, status=status, collecting=collect)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("stopped; the same command goes on from what was saved") from None
+    sys.exit(code)
 
 
 @app.command(name="list")
@@ -216,7 +268,7 @@ def show(name: str) -> None:
 @app.command
 def judge(
     *overrides: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
-    samples: int = 100,
+    samples: Annotated[int, WHOLE] = 100,
     out_file: Annotated[Path | None, Parameter(name="--out")] = None,
 ) -> None:
     """Measure what a judge accepts of honest and of poisoned completions (the paper's Table 1).
@@ -236,9 +288,13 @@ def judge(
 
     """
     from dgrpo.defenses.judge import Judge
-    from dgrpo.models.acceptance import measure_acceptance
+    from dgrpo.judging.acceptance.command import measure_acceptance
+    from dgrpo.overrides import apply_override
 
-    chosen = plugins.build("defenses", {**dotted_overrides(overrides), "name": "judge"}, "judge")
+    table: dict[str, Any] = {}
+    for dotted, value in dotted_overrides(overrides).items():
+        apply_override(table, dotted, value)
+    chosen = plugins.build("defenses", {**table, "name": "judge"}, "judge")
     assert isinstance(chosen, Judge)
     measure_acceptance(chosen, samples, out, out_file)
 
@@ -257,8 +313,8 @@ def pretrain(
         Where to write the model; default models/NAME.
 
     """
-    from dgrpo.models.pretrain import make_model
-    from dgrpo.models.recipe import find_recipe
+    from dgrpo.pretraining.pretrain import make_model
+    from dgrpo.pretraining.recipe import find_recipe
 
     recipe = find_recipe(name)
     target = out_folder or Path("models") / name
@@ -289,7 +345,7 @@ def dotted_overrides(tokens: tuple[str, ...]) -> dict[str, Any]:
             if not left:
                 raise DgrpoError(f"--{name} has no value")
             value = left.pop(0)
-        settings[name.replace("-", "_")] = parse_value(value)
+        settings[name.replace("-", "_")] = parse_value(value, name)
     return settings
 
 

@@ -15,13 +15,14 @@ from rich.text import Text
 
 from dgrpo.cli import out
 from dgrpo.errors import DgrpoError
+from dgrpo.escaping import visible
 from dgrpo.experiment import load_experiment
 from dgrpo.progress import watch_runs
 from dgrpo.report.page import write_report
 from dgrpo.report.tables import experiment_rows, rich_table
-from dgrpo.report.visible import visible
 from dgrpo.runs.reader import Example, find_runs
 from dgrpo.runs.running import run_experiment
+from dgrpo.terminal import print_anything
 
 NAMES = ("clean-horizontal", "text-horizontal", "text-horizontal-logit")
 ROUNDS = 50
@@ -53,17 +54,18 @@ def main() -> None:
 def show(title: str, examples: Sequence[Example]) -> None:
     """The first example with its question; peers' text is escaped, never markup."""
     for one in examples[:1]:
-        body = Text(f"{one.question.strip()}\n\n{visible(one.text)}")
+        body = Text(visible(f"{one.question.strip()}\n\n{one.text}"))
         out.print(Panel(body, title=title, title_align="left"))
 
 
 if __name__ == "__main__":
+    print_anything()
     try:
         main()
     except DgrpoError as error:
         out.print(Text(f"error: {error}", style="red"))
         out.print(f"an older demo in the way? rm -r {FOLDER}")
         sys.exit(2)
-    except KeyboardInterrupt:
-        out.print("stopped; make demo goes on from the last checkpoint")
+    except KeyboardInterrupt as stop:
+        out.print(Text(str(stop) or "stopped"))
         sys.exit(130)

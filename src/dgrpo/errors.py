@@ -6,21 +6,30 @@ import difflib
 
 from pydantic import ValidationError
 
+from dgrpo.escaping import one_line, shown
+
+_FAULTS_TOLD = 5
+"""Of a file with more faults the first are told: a message is for reading."""
+
 
 class DgrpoError(Exception):
-    """A fault that the user can mend. The command line prints it without a stack trace."""
+    """A fault that the user can mend. The command line prints it without a stack trace.
+
+    Problem and remedy are a line each, escaped and shortened: both may quote a stranger.
+    """
 
     def __init__(self, problem: str, *, remedy: str = "") -> None:
-        super().__init__(problem + (f"\n  → {remedy}" if remedy else ""))
-        self.problem = problem
-        self.remedy = remedy
+        self.problem = one_line(problem)
+        self.remedy = one_line(remedy)
+        super().__init__(self.problem + (f"\n  → {self.remedy}" if remedy else ""))
 
     @classmethod
     def from_validation(cls, error: ValidationError, where: str, known: list[str]) -> DgrpoError:
         """Turn pydantic's report into lines that name the field, the value and the remedy."""
         problems, remedies = [], []
-        for fault in error.errors(include_url=False):
-            field = ".".join(str(part) for part in fault["loc"])
+        faults = error.errors(include_url=False)
+        for fault in faults[:_FAULTS_TOLD]:
+            field = ".".join(one_line(str(part), 120) for part in fault["loc"])
             place = ".".join(part for part in (where, field) if part)
             if fault["type"] == "extra_forbidden":
                 problems.append(f"{place} is not a setting")
@@ -29,8 +38,10 @@ class DgrpoError(Exception):
                 problems.append(f"{place} is missing")
             else:
                 message = fault["msg"].removeprefix("Value error, ")
-                value = "" if fault["type"] == "value_error" else f" = {fault['input']!r}"
+                value = "" if fault["type"] == "value_error" else f" = {shown(fault['input'])}"
                 problems.append(f"{place}{value}: {message}" if place else message)
+        if len(faults) > _FAULTS_TOLD:
+            problems.append(f"and {len(faults) - _FAULTS_TOLD} more faults")
         return cls("; ".join(problems), remedy="; ".join(filter(None, remedies)))
 
 

@@ -7,6 +7,7 @@ evaluation or what is recorded, so that a finished run can be extended.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import tomllib
@@ -29,20 +30,24 @@ from dgrpo.attacks import Attack
 from dgrpo.attacks.honest import Honest
 from dgrpo.defenses import Defense
 from dgrpo.errors import DgrpoError
+from dgrpo.exchange import Exchange
+from dgrpo.exchange.memory import Memory
 from dgrpo.exchange.spelling import Belief
-from dgrpo.learning.learner import LearnerSettings
+from dgrpo.learning.policies import Policy, PolicySettings
+from dgrpo.learning.policies.local import Local
+from dgrpo.learning.settings import LearnerSettings
 from dgrpo.overrides import apply_override
 from dgrpo.plugins import build, find, plugin_name, plugin_sources
-from dgrpo.policy.model import ModelSettings
-from dgrpo.policy.sampling import Sampling
+from dgrpo.policy.settings import ModelSettings, Sampling
 from dgrpo.sandbox import Library
 from dgrpo.tasks import Task
 from dgrpo.tasks.assignment import Assignment, Topology, check_divides
 
 OUTSIDE_DIGEST = ("name", "claim", "rounds", "evaluation", "recording", "measure")
 """Settings a finished round does not depend on: a run can be extended and measured otherwise."""
-LATER = ("admission",)
-"""Tables that are newer than committed runs: the digest leaves them out while all is default."""
+
+LATE: dict[str, object] = {"policy": Local(), "exchange": Memory(), "admission": Belief()}
+"""Settings that older runs do not name: they are part of the digest only if they differ."""
 
 _FROZEN = ConfigDict(
     frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True
@@ -71,6 +76,8 @@ class Recording(BaseModel):
     """Rounds between checkpoints; an interrupted run goes on from the last one."""
     completions: Literal["all", "sampled", "none"] = "sampled"
     """Rows of completions/: every round, every `text_every`-th round, or none."""
+    model: bool = False
+    """Keep the final model of the first honest node as a Hugging Face folder, `seed-N/model`."""
     text_every: int = Field(10, ge=1)
     """Rounds between recorded ones when sampled; the first is always recorded."""
 
@@ -117,10 +124,14 @@ class Experiment(BaseModel):
     """One model for all nodes, or one per node."""
     sampling: Sampling = Sampling()
     """How completions are drawn."""
+    policy: SerializeAsAny[Policy] = Local()
+    """How a node's model is held and trained."""
     admission: Belief = Belief()
     """Which token ids are believed of those that come with a text."""
     learner: LearnerSettings = LearnerSettings()
     """How nodes learn."""
+    exchange: SerializeAsAny[Exchange] = Memory()
+    """How messages travel between nodes."""
     attack: tuple[SerializeAsAny[Attack], ...] = ()
     """One attack for all malicious nodes, or one per malicious node."""
     defense: tuple[NamedDefense, ...] = ()
@@ -134,6 +145,16 @@ class Experiment(BaseModel):
     @classmethod
     def _task(cls, value: object) -> object:
         return _plugin("tasks", value, "task")
+
+    @field_validator("policy", mode="before")
+    @classmethod
+    def _policy(cls, value: object) -> object:
+        return _plugin("policies", value, "policy")
+
+    @field_validator("exchange", mode="before")
+    @classmethod
+    def _exchange(cls, value: object) -> object:
+        return _plugin("exchanges", value, "exchange")
 
     @field_validator("attack", mode="before")
     @classmethod
@@ -154,16 +175,7 @@ class Experiment(BaseModel):
     @field_validator("defense", mode="before")
     @classmethod
     def _defenses(cls, value: object) -> object:
-        named = []
-        for table, index in _numbered(value):
-            if not isinstance(table, str | Mapping):
-                named.append(table)  # a NamedDefense, or pydantic says what is wrong with it
-                continue
-            settings = {"name": table} if isinstance(table, str) else dict(table)
-            label = settings.pop("label", None)
-            check = cast(Defense, build("defenses", settings, f"defense{index}"))
-            named.append(NamedDefense(label=check.name if label is None else label, check=check))
-        return tuple(named)
+        return named_defenses(value)
 
     @model_validator(mode="before")
     @classmethod
@@ -249,12 +261,28 @@ class Experiment(BaseModel):
         """The model that node number `node` starts from."""
         return self.model[node % len(self.model)]
 
+    def policy_settings(self, node: int) -> PolicySettings:
+        """What the model of node number `node` is made of."""
+        return PolicySettings(
+            model=self.model_of(node),
+            learner=self.learner,
+            sampling=self.sampling,
+            completions=self.prompts_per_round * self.group_size,
+        )
+
+    @property
+    def roster(self) -> tuple[str, ...]:
+        """Names of the nodes, in the order that every node agrees on."""
+        return tuple(f"node-{index}" for index in range(self.nodes))
+
     def resolved(self) -> dict[str, Any]:
         """Everything, defaults included, as JSON values; `Experiment(**resolved)` is equal."""
-        plain = self.model_dump(mode="json", exclude={"task", "attack", "measure", "defense"})
+        plugged = {"task", "policy", "exchange", "attack", "measure", "defense"}
         return {
-            **plain,
+            **self.model_dump(mode="json", exclude=plugged),
             "task": self.task.settings(),
+            "policy": self.policy.settings(),
+            "exchange": self.exchange.settings(),
             "attack": [a.settings() for a in self.attack],
             "measure": [a.settings() for a in self.measure],
             "defense": [{"label": d.label, **d.check.settings()} for d in self.defense],
@@ -262,10 +290,11 @@ class Experiment(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """The part of `resolved` that a finished round depends on."""
-        usual = {name for name in LATER if getattr(self, name) == type(getattr(self, name))()}
-        outside = {*OUTSIDE_DIGEST, *usual}
+        outside = set(OUTSIDE_DIGEST)
+        outside |= {key for key, usual in LATE.items() if getattr(self, key) == usual}
         plain = {key: value for key, value in self.resolved().items() if key not in outside}
-        sources = plugin_sources([self.task, *self.attack, *(d.check for d in self.defense)])
+        checks = (defense.check for defense in self.defense)
+        sources = plugin_sources([self.task, self.policy, self.exchange, *self.attack, *checks])
         return {**plain, "sources": sources} if sources else plain
 
     @cached_property
@@ -280,19 +309,33 @@ def load_experiment(path: Path, overrides: Mapping[str, Any] | None = None) -> E
 
     Raises DgrpoError naming field, value and remedy.
     """
+    table = _read_table(path)
+    if not table and "name" not in (overrides or {}):
+        raise DgrpoError(
+            f"{path} is empty: it holds no setting",
+            remedy="write the experiment into it; the shipped ones are in experiments/",
+        )
+    for dotted, value in (overrides or {}).items():
+        apply_override(table, dotted, value)
+    return experiment_from(table)
+
+
+def _read_table(path: Path) -> dict[str, Any]:
+    """A file's TOML; a byte-order mark, as Windows' editors write, is passed over."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise DgrpoError(f"{path} is written in UTF-16", remedy="save it as UTF-8")
+        text = content.decode("utf-8-sig")
+        return tomllib.loads(text.replace("\r\n", "\n").replace("\r", "\n"))
     except FileNotFoundError:
         raise DgrpoError(
             f"no experiment file {path}", remedy="the shipped ones are in experiments/"
         ) from None
     except OSError as error:
         raise DgrpoError(f"{path} cannot be read: {error.strerror or error}") from None
-    except ValueError as error:  # also text that is not UTF-8, or a path that can be none
+    except (ValueError, RecursionError) as error:  # also no UTF-8, or a path that can be none
         raise DgrpoError(f"{path} is not valid TOML: {error}") from None
-    for dotted, value in (overrides or {}).items():
-        apply_override(table, dotted, value)
-    return experiment_from(table)
 
 
 def experiment_from(table: Mapping[str, Any]) -> Experiment:
@@ -308,6 +351,23 @@ def experiment_from(table: Mapping[str, Any]) -> Experiment:
     except ValidationError as error:
         known = _known_fields(error)
         raise DgrpoError.from_validation(error, "", known) from None
+
+
+def named_defenses(value: object) -> tuple[NamedDefense, ...]:
+    """Defenses from a name, a table, or a list of them, as an experiment file gives them.
+
+    Raises DgrpoError for an unknown defense or setting, and for two of one label.
+    """
+    named = []
+    for table, index in _numbered(value):
+        if not isinstance(table, str | Mapping):
+            named.append(table)  # a NamedDefense, or pydantic says what is wrong with it
+            continue
+        settings = {"name": table} if isinstance(table, str) else dict(table)
+        label = settings.pop("label", None)
+        check = cast(Defense, build("defenses", settings, f"defense{index}"))
+        named.append(NamedDefense(label=check.name if label is None else label, check=check))
+    return tuple(named)
 
 
 def _numbered(value: object) -> list[tuple[Any, str]]:

@@ -6,90 +6,114 @@ The steps of a round are in `round.py`; this file holds what they need to know.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
-from typing import Protocol
 
-from dgrpo.attacks.base import Attack, Turn
-from dgrpo.defenses.base import Running
+from dgrpo.attacks.base import RunningAttack, Turn
 from dgrpo.exchange.admission import Admission
-from dgrpo.exchange.base import Exchange, Message
+from dgrpo.exchange.base import AllGather, Message, Roster
+from dgrpo.exchange.envelope import open_envelopes
 from dgrpo.exchange.spelling import Belief
 from dgrpo.experiment import Experiment
+from dgrpo.learning.policies import NodePolicy
 from dgrpo.measurement.held_out import score_held_out
 from dgrpo.policy.model import LanguageModel
 from dgrpo.policy.noise import sampling_key
 from dgrpo.policy.sampling import SampleRequest
-from dgrpo.policy.scoring import ScoreItem
+from dgrpo.policy.scoring import ScoreItem, score_items
+from dgrpo.policy.statistics import known_statistics
 from dgrpo.records import (
     Completion,
     HeldOutScore,
     Label,
     Prompt,
     Received,
+    RoundRecord,
     Sent,
-    TokenScores,
+    TokenStatistics,
     UpdateStats,
 )
+from dgrpo.screening import MODEL, REWARDS, Mounted, start_defenses
 from dgrpo.tasks.assignment import Assignment, Slot, Topology
 from dgrpo.tasks.base import LoadedTask
 
 
-class Policy(Protocol):
-    """A node's model as the round uses it. Each call may wait until others can be batched in."""
-
-    async def generate(self, requests: Sequence[SampleRequest]) -> list[tuple[int, ...]]:
-        """One completion's ids per request."""
-        ...
-
-    async def score(self, items: Sequence[ScoreItem], *, keep: bool = False) -> list[TokenScores]:
-        """Log-probabilities and ranks under the current weights.
-
-        keep: these are the completions to learn from; the update may use the same forward pass.
-        """
-        ...
-
-    async def update(
-        self, items: Sequence[ScoreItem], advantages: Sequence[float | None], round_index: int
-    ) -> UpdateStats:
-        """One round's update; items whose advantage is None are left out."""
-        ...
-
-
 @dataclass
 class Node:
-    """One participant of a swarm."""
+    """One participant of a swarm. `Node.of` makes one from an experiment."""
 
     name: str
     index: int
     """Its number in the swarm's agreed order."""
     experiment: Experiment
     seed: int
-    """The run's seed; in a simulation it is also the beacon of seeded sampling."""
+    """Its private seed: an attacker's choices and held-out samples come from it."""
+    beacon: int
+    """The swarm's public seed: prompts are dealt and completions drawn by it. In a simulation it is
+    the run's seed, and so is `seed`."""
     task: LoadedTask
     model: LanguageModel
     """For tokenising; weights are only used through `policy`."""
-    policy: Policy
-    exchange: Exchange
-    attack: Attack
+    policy: NodePolicy
+    exchange: AllGather
+    attack: RunningAttack
     malicious: bool = False
     accomplices: tuple[str, ...] = ()
-    defenses: list[tuple[str, Running]] = field(default_factory=list)
+    defenses: list[Mounted] = field(default_factory=list)
     labels: dict[tuple[str, int], Label] = field(default_factory=dict)
     """What it knows of its own last message, by (prompt key, sample); read by reports only."""
     _dealt: tuple[int, list[Prompt]] | None = None
-    _scored: tuple[tuple[tuple[str, str, int], ...], list[TokenScores]] | None = None
 
     def __post_init__(self) -> None:
-        self.assignment: Assignment = self.experiment.assignment(self.seed)
+        self.roster: Roster = self.experiment.roster
+        self.assignment: Assignment = self.experiment.assignment(self.beacon)
         self.topology: Topology = self.experiment.topology
+        self.attack_name = self.experiment.attack_of(self.index).name
         self.on_reject = self.experiment.on_reject
         self.advantage_scaling = self.experiment.learner.advantage_scaling
         self.vocabulary = self.model.vocabulary
+        self.offers = frozenset({REWARDS, MODEL}) | known_statistics()
         proven = any(one.check.proves_ids for one in self.experiment.defense)
         self.belief = Belief(believe="claimed") if proven else self.experiment.admission
+
+    @classmethod
+    def of(
+        cls,
+        experiment: Experiment,
+        index: int,
+        seed: int,
+        *,
+        task: LoadedTask,
+        model: LanguageModel,
+        policy: NodePolicy,
+        exchange: AllGather,
+        beacon: int | None = None,
+    ) -> Node:
+        """Node number `index` of an experiment, its attack and its defenses started.
+
+        model: the one behind `policy`, for its tokenizer. beacon: `seed` unless given. Raises
+        DgrpoError for a defense that cannot work here.
+        """
+        roster = experiment.roster
+        malicious = range(experiment.nodes - experiment.malicious, experiment.nodes)
+        node = cls(
+            name=roster[index],
+            index=index,
+            experiment=experiment,
+            seed=seed,
+            beacon=seed if beacon is None else beacon,
+            task=task,
+            model=model,
+            policy=policy,
+            exchange=exchange,
+            attack=experiment.attack_of(index).start(),
+            malicious=index in malicious,
+            accomplices=tuple(roster[i] for i in malicious),
+        )
+        node.defenses = start_defenses(experiment.defense, node)
+        return node
 
     def slots(self, round_index: int) -> list[Slot]:
         """The completions this node owes in a round."""
@@ -101,7 +125,7 @@ class Node:
         if not self.attack.needs_own_samples(self.topology):
             return []
         keys = [
-            sampling_key(self.seed, round_index, self.index, slot.prompt.key, slot.sample)
+            sampling_key(self.beacon, round_index, self.index, slot.prompt.key, slot.sample)
             for slot in slots
         ]
         drawn = await self.policy.generate(
@@ -129,6 +153,21 @@ class Node:
                 found[p.key].append(Completion(p.key, s, self.model.decode(ids), ids))
             return found
 
+        async def score(
+            completions: Sequence[Completion], statistics: Collection[str]
+        ) -> list[TokenStatistics]:
+            prompts = {**self.task.by_key, **{s.prompt.key: s.prompt for s in slots}}
+            return await self.policy.score(
+                [
+                    ScoreItem(
+                        prompts[one.prompt_key].text,
+                        one.token_ids or self.model.encode_completion(one.text),
+                    )
+                    for one in completions
+                ],
+                statistics,
+            )
+
         return Turn(
             round=round_index,
             topology=self.topology,
@@ -137,6 +176,7 @@ class Node:
             accomplices=self.accomplices,
             key=key,
             draw=draw,
+            score=score,
             count_tokens=lambda text: len(self.model.encode_completion(text)),
             max_tokens=self.experiment.sampling.max_tokens,
             model=self.model,
@@ -147,22 +187,34 @@ class Node:
         """Keep what only the sender knows, for the report."""
         self.labels = {(s.completion.prompt_key, s.completion.sample): s.label for s in sent}
 
+    def message(self, sent: Sequence[Sent]) -> Message:
+        """What it sends, with the labels left at home."""
+        completions = tuple(one.completion for one in sent)
+        return Message(self.name, self.index, self.model.tokenizer_digest, completions)
+
+    def admission(self, prompts: dict[str, Prompt]) -> Admission:
+        """Its rules for what arrives as an answer to `prompts`, by key."""
+        most = self.experiment.sampling.max_tokens
+        return Admission(self.assignment, prompts, self.model, most, self.belief)
+
     def admit(
         self, messages: Sequence[Message], round_index: int
     ) -> tuple[list[Received], dict[str, int]]:
-        """Everyone's completions that hold to the rules, in one order on all nodes; violations."""
-        admission = Admission(
-            self.assignment,
-            {p.key: p for p in self._common(round_index)}
-            if self.topology == "horizontal"
-            else self.task.by_key,
-            self.model,
-            self.experiment.sampling.max_tokens,
-            self.belief,
-        )
+        """Everyone's completions that hold to the rules, in one order on all nodes; violations.
+
+        Nothing that a peer sends raises.
+        """
+        prompts = self.task.by_key
+        if self.topology == "horizontal":
+            prompts = {prompt.key: prompt for prompt in self._common(round_index)}
+        admission = self.admission(prompts)
         received: list[Received] = []
-        violations: Counter[str] = Counter()
-        for message in messages:
+        opened, violations = open_envelopes(messages, self.roster)
+        heard = {message.sender_index for message in opened}
+        for index in set(range(len(self.roster))) - heard:
+            owed = len(self.assignment.samples(index)) * self.assignment.prompts_per_node
+            violations["missing"] += owed
+        for message in opened:
             same = message.tokenizer_digest == self.model.tokenizer_digest
             admitted, broken = admission.admit(
                 message.sender, message.sender_index, message.completions, same
@@ -172,19 +224,48 @@ class Node:
         received.sort(key=lambda one: (one.prompt.key, one.sample, one.sender))
         return received, dict(violations)
 
-    async def token_scores(self, received: Sequence[Received]) -> list[TokenScores]:
-        """How the node's own model sees each completion; computed once per round."""
-        items = tuple(one.item for one in received)
-        if self._scored is None or self._scored[0] != items:
-            self._scored = (items, await self.policy.score(score_items(received), keep=True))
-        return self._scored[1]
+    async def token_statistics(
+        self, received: Sequence[Received], names: Collection[str]
+    ) -> list[TokenStatistics]:
+        """How its own model sees each completion; the update may use the same forward pass."""
+        return await self.policy.score(score_items(received), names, keep=True)
+
+    def rewards(self, received: Sequence[Received]) -> tuple[float, ...]:
+        """One per completion, against the node's own ground truth."""
+        pairs = [(one.prompt, one.text) for one in received]
+        return tuple(self.task.rewards_by_sender(pairs, [one.sender for one in received]))
+
+    def parts(self, received: Sequence[Received]) -> list[list[int]]:
+        """Indices of what is screened and learned from together: whole groups, in order.
+
+        It is one part unless `learner.groups_per_pass` bounds how many prompts a pass may have.
+        """
+        limit = self.experiment.learner.groups_per_part
+        keys = list(dict.fromkeys(one.prompt.key for one in received))
+        if limit is None or len(keys) <= limit:
+            return [list(range(len(received)))]
+        part_of = {key: place // limit for place, key in enumerate(keys)}
+        parts: list[list[int]] = [[] for _ in range(-(-len(keys) // limit))]
+        for index, one in enumerate(received):
+            parts[part_of[one.prompt.key]].append(index)
+        return parts
 
     async def update(
-        self, received: Sequence[Received], advantages: Sequence[float | None], round_index: int
+        self,
+        received: Sequence[Received],
+        advantages: Sequence[float | None],
+        round_index: int,
+        *,
+        more: bool = False,
     ) -> UpdateStats:
-        """Learn from what was received."""
-        self._scored = None
-        return await self.policy.update(score_items(received), advantages, round_index)
+        """Learn from what was received; more: other parts of the round follow."""
+        return await self.policy.update(score_items(received), advantages, round_index, more=more)
+
+    async def after_round(self, record: RoundRecord) -> None:
+        """Tell the defenses and the attack what became of the round."""
+        for mounted in self.defenses:
+            await mounted.running.after_round(record)
+        await self.attack.after_round(record)
 
     async def evaluate(self, updates: int) -> HeldOutScore | None:
         """Held-out score after `updates` updates; the samples are the same for every node."""
@@ -235,8 +316,3 @@ class Node:
             prompts = self.assignment.common_prompts(self.task.train, round_index)
             self._dealt = (round_index, prompts)
         return self._dealt[1]
-
-
-def score_items(received: Sequence[Received]) -> list[ScoreItem]:
-    """What the policy needs of received completions."""
-    return [ScoreItem(one.prompt.text, one.token_ids) for one in received]

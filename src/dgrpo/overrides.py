@@ -35,10 +35,28 @@ def apply_override(table: dict[str, Any], dotted: str, value: Any) -> None:
     place[last] = value
 
 
-def parse_value(text: str) -> Any:
-    """A command-line value as TOML reads it; text that is not TOML stays text."""
+def parse_value(text: str, option: str = "") -> Any:
+    """A command-line value as TOML reads it; text that is not TOML stays text.
+
+    Raises DgrpoError, which names `option`, for a list, table or quoted text that is broken.
+    """
     try:
         table = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except tomllib.TOMLDecodeError as error:
+        if _is_meant_as_toml(text.strip()):
+            reason = str(error).partition(" (at ")[0]  # a place counted from our own "value = "
+            raise DgrpoError(
+                f"--{option} {text}: the value is broken TOML: {reason}",
+                remedy="put the whole value into single quotes, as in --measure '[\"text\"]'; "
+                "text that begins with a bracket needs quotes of its own: "
+                "--attack.phrase '\"[sic]\"'",
+            ) from None
         return text
     return table["value"] if len(table) == 1 else text  # a text of several lines is no value
+
+
+def _is_meant_as_toml(text: str) -> bool:
+    """Whether it begins as a list or a table does, or stands in quotes as a whole."""
+    return text.startswith(("[", "{")) or (
+        len(text) > 1 and text[0] in "\"'" and text[0] == text[-1]
+    )

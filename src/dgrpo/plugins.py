@@ -3,12 +3,13 @@
 A plug-in is a frozen pydantic model. Its fields are its knobs, each documented by the string
 beneath it; its class variable `name` is what a TOML file says. Three ways to be found:
 
-* a module of `dgrpo.attacks`, `dgrpo.defenses` or `dgrpo.tasks`;
-* an entry point of a third party's package in the group `dgrpo.attacks` (… `.defenses`, `.tasks`);
+* a module of the kind's package (`KINDS`), such as `dgrpo.attacks`;
+* an entry point of a third party's package in the kind's group, such as `dgrpo.attacks`,
+  `dgrpo.policies` or `dgrpo.exchanges`;
 * `name = "path/to/file.py:ClassName"`, for a file that belongs to no package.
 
-What changes during a run does not live here. A defense keeps it in the object that its `start`
-returns; attacks and tasks have no such object, and no memory.
+What changes during a run does not live here. A defense or an attack keeps it in the object that its
+`start` returns, a policy in the one that `load` returns, an exchange in its `connect`'s.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ import inspect
 import json
 import pkgutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,7 +33,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dgrpo.errors import DgrpoError, did_you_mean
 
-KINDS = ("attacks", "defenses", "tasks")
+KINDS = {
+    "attacks": "dgrpo.attacks",
+    "defenses": "dgrpo.defenses",
+    "tasks": "dgrpo.tasks",
+    "policies": "dgrpo.learning.policies",
+    "exchanges": "dgrpo.exchange",
+}
+"""Kinds of plug-ins, and the package whose modules are searched for each."""
 _FILE_MARK = ".py:"
 """Between a file and its class: where it stands in a name, the name is no plain one."""
 
@@ -84,16 +94,30 @@ def plugin_name(cls: type[Plugin]) -> str:
     return _loaded_from_file.get(cls, cls.name)
 
 
-def files_to_import(settings: Mapping[str, Any]) -> list[str]:
-    """Plug-in files that a recorded experiment names and this process has not imported.
+_recorded: ContextVar[bool] = ContextVar("recorded", default=False)
 
-    To validate its settings would execute them: read what others recorded with care.
+
+@contextmanager
+def recorded() -> Iterator[None]:
+    """While settings of a run folder are validated: they may be a stranger's.
+
+    No file that they name is opened or imported, except plug-ins that this process has imported for
+    an experiment of its own.
     """
-    named = [settings.get(field, ()) for field in ("task", "attack", "measure", "defense")]
-    tables = [one for entry in named for one in (entry if isinstance(entry, list) else [entry])]
-    names = [one.get("name") if isinstance(one, Mapping) else one for one in tables]
-    files = {name for name in names if isinstance(name, str) and _FILE_MARK in name}
-    return sorted(files - set(_loaded_from_file.values()))
+    token = _recorded.set(True)
+    try:
+        yield
+    finally:
+        _recorded.reset(token)
+
+
+def refuse_recorded(file: str) -> None:
+    """Raise DgrpoError for a file that a run folder names. Call it before opening one."""
+    if _recorded.get():
+        raise DgrpoError(
+            f"the run names {file}, which no experiment file here names",
+            remedy="a report opens no file for a run; load the experiment that names it",
+        )
 
 
 @cache
@@ -106,7 +130,7 @@ def available(kind: str) -> dict[str, type[Plugin]]:
         raise DgrpoError(
             f"no kind of plug-in is called {kind!r}", remedy=did_you_mean(kind, list(KINDS))
         )
-    package = importlib.import_module(f"dgrpo.{kind}")
+    package = importlib.import_module(KINDS[kind])
     found: dict[str, type[Plugin]] = {}
     for module_info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         module = importlib.import_module(module_info.name)
@@ -124,10 +148,12 @@ def available(kind: str) -> dict[str, type[Plugin]]:
                 remedy="mend or uninstall that package",
             ) from error
         if not _is_plugin(cls):
+            _check_whole(cls, package.BASE, f"entry point {entry.name!r} in dgrpo.{kind}")
             raise DgrpoError(
                 f"entry point {entry.name!r} in dgrpo.{kind} is {cls!r}, not a plug-in class",
                 remedy="point it at a subclass of the kind's base class that has a `name`",
             )
+        _check_methods(cls, f"entry point {entry.name!r} in dgrpo.{kind}")
         if cls.name in found:
             raise DgrpoError(
                 f"two plug-ins in dgrpo.{kind} are called {cls.name!r}: "
@@ -185,7 +211,55 @@ def _is_plugin(value: object) -> bool:
     )
 
 
+def _check_whole(value: object, base: type[Plugin], where: str) -> None:
+    """Raise DgrpoError that says what a class lacks to be a plug-in of the kind `base`.
+
+    Nothing is said of what is no class, or a class of another kind of plug-in.
+    """
+    if not inspect.isclass(value) or (issubclass(value, Plugin) and not issubclass(value, base)):
+        return
+    if not issubclass(value, base):
+        raise DgrpoError(
+            f"{where}: the class {value.__name__} is no {base.__name__}",
+            remedy=f"derive it: class {value.__name__}({base.__name__}), from {base.__module__}",
+        )
+    if lacking := sorted(getattr(value, "__abstractmethods__", ())):
+        raise DgrpoError(
+            f"{where}: the class {value.__name__} lacks {', '.join(lacking)}",
+            remedy=f"write {'it' if len(lacking) == 1 else 'them'}: "
+            + "; ".join(_signature(value, name) for name in lacking),
+        )
+    raise DgrpoError(
+        f"{where}: the class {value.__name__} has no name",
+        remedy='write into it: name: ClassVar[str] = "…", what experiment files call it',
+    )
+
+
+def _check_methods(cls: type[Plugin], where: str) -> None:
+    """Raise DgrpoError for a method that is `async def` where its base's is not, or reversely."""
+    for name, method in inspect.getmembers_static(cls, inspect.isfunction):
+        own = inspect.iscoroutinefunction(inspect.unwrap(method))
+        for ancestor in cls.__mro__:
+            declared = vars(ancestor).get(name)
+            if not inspect.isfunction(declared) or not ancestor.__module__.startswith("dgrpo."):
+                continue
+            if inspect.iscoroutinefunction(declared) != own:
+                raise DgrpoError(
+                    f"{where}: {cls.__name__}.{name} is {'' if own else 'not '}`async def`",
+                    remedy=f"write {_signature(ancestor, name)}",
+                )
+
+
+def _signature(cls: type, name: str) -> str:
+    """How a method of `cls` is written: `async def check(self, received, node)`."""
+    method = getattr(cls, name)
+    start = "async def" if inspect.iscoroutinefunction(method) else "def"
+    return f"{start} {name}({', '.join(inspect.signature(method).parameters)})"
+
+
 def _from_file(kind: str, reference: str) -> type[Plugin]:
+    if reference not in _loaded_from_file.values():
+        refuse_recorded(reference)
     path_text, _, class_name = reference.rpartition(":")
     path = Path(path_text)
     if not path.is_file():
@@ -210,14 +284,16 @@ def _from_file(kind: str, reference: str) -> type[Plugin]:
                 remedy="run it with python first",
             ) from error
     cls: Any = getattr(sys.modules[module_name], class_name, None)
-    base = importlib.import_module(f"dgrpo.{kind}").BASE
+    base = importlib.import_module(KINDS[kind]).BASE
     if not _is_plugin(cls) or not issubclass(cls, base):
+        _check_whole(cls, base, reference)
         members = vars(sys.modules[module_name]).items()
         names = [n for n, c in members if _is_plugin(c) and issubclass(c, base)]
         raise DgrpoError(
             f"{path} has no {base.__name__} plug-in called {class_name!r}",
             remedy=did_you_mean(class_name, names),
         )
+    _check_methods(cls, reference)
     found: type[Plugin] = cls
     _loaded_from_file[found] = reference
     _source_digests.setdefault(found, hashlib.sha256(path.read_bytes()).hexdigest()[:16])

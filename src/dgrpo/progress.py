@@ -49,9 +49,8 @@ class RunsWatcher:
                 self._spent = [*self._spent[-19:], now - self._last]
             self._last = now
             self._lines[title] = line
-            done = min(line["round"], experiment.rounds)  # a finished run may have gone further
-            self._rounds_left[title] = experiment.rounds - done
-            self.progress.update(self._tasks[title], completed=done)
+            self._rounds_left[title] = experiment.rounds - line["round"]
+            self.progress.update(self._tasks[title], completed=line["round"])
             if not self.console.is_terminal and fresh:
                 self.console.print(f"{title}  {plain(line)}  {self.time_left()}", soft_wrap=True)
 

@@ -7,11 +7,13 @@ prompt key, a sample index, the text and, optionally, the token ids the sender c
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-Label = Literal["honest", "poisoned", "decoy"]
-"""What the *sender* knows of its own completion. Never on the wire; joined in the report only."""
+Label = Literal["honest", "poisoned", "decoy", "unknown"]
+"""What the *sender* knows of its own completion. Never on the wire; joined in the report only.
+A node on a network knows its own labels alone: a peer's completions are "unknown" there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +24,9 @@ class Prompt:
     """Stable digest of task, question and answer; all of a prompt that crosses the wire."""
     text: str
     """What the model is given, template included."""
-    answer: str
-    """Ground truth, as the task's reward compares it."""
-    solution: str
+    answer: str = ""
+    """Ground truth, as the task's reward compares it; empty where nothing is rewarded."""
+    solution: str = ""
     """Oracle reasoning without tags or final answer; attackers and pretraining use it."""
     question: str = ""
     """What is asked, without template and instructions; empty where a task does not say."""
@@ -84,13 +86,33 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class TokenScores:
-    """How the receiver's own model sees one completion: one entry per token id."""
+class TokenStatistics:
+    """How a model sees one completion: `statistics["rank"]` has one number per token id."""
 
-    logprobs: tuple[float, ...]
-    """Natural-log probability of each token at the sampling temperature."""
-    ranks: tuple[int, ...]
-    """How many vocabulary entries have a strictly larger logit: 0 is the most likely token."""
+    by_name: Mapping[str, tuple[float, ...]]
+    """One number per token id, by the names of `policy/statistics.py`: logprob, rank, …"""
+
+    def __getitem__(self, name: str) -> tuple[float, ...]:
+        """A statistic, one number per token id. Raises KeyError if it was not asked for."""
+        return self.by_name[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a receiver screens together: in a round, everything that it admitted."""
+
+    round: int
+    """0-based index of the update that may learn from it."""
+    received: tuple[Received, ...]
+    rewards: tuple[float, ...] = ()
+    """One per completion, from the receiver's own task; none if nobody needs "rewards"."""
+    statistics: tuple[TokenStatistics, ...] = ()
+    """One per completion, with what the defenses asked for; none if they asked for nothing."""
+
+    def part(self, indices: Sequence[int]) -> Batch:
+        """Some of its completions, without statistics."""
+        rewards = tuple(self.rewards[i] for i in indices) if self.rewards else ()
+        return Batch(self.round, tuple(self.received[i] for i in indices), rewards)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +154,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class HeldOutScore:
-    """Held-out measurement of one model after some number of updates (DESIGN "Definitions")."""
+    """Held-out measurement of one model after some number of updates."""
 
     samples: int
     accuracy: float

@@ -13,70 +13,81 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from dgrpo.errors import DgrpoError
+from dgrpo import answers
 from dgrpo.learning.advantages import group_advantages, teaches_nothing
 from dgrpo.node import Node
-from dgrpo.records import Judged, Received, RoundRecord, Verdict
+from dgrpo.records import Batch, Judged, Received, RoundRecord
+from dgrpo.screening import screen_parts
 
 
 async def play_round(node: Node, round_index: int) -> RoundRecord:
-    """Generate, exchange, verify, reward, update, evaluate. Returns what happened."""
+    """Generate, exchange, reward, verify, update, evaluate. Returns what happened."""
     clock = PhaseClock()
 
     with clock("generate"):
         slots = node.slots(round_index)  # vertical: its own prompts; horizontal: everyone's
         own = await node.generate(slots, round_index)
         sent = await node.attack.poison(own, node.turn(slots, round_index))  # Honest(): own
+        sent = answers.sent_by(node.attack_name, sent)
 
     with clock("exchange"):
         node.remember_labels(sent)  # who is poisoned stays at home
-        messages = await node.exchange.all_gather(round_index, [s.completion for s in sent])
+        messages = await node.exchange.all_gather(round_index, node.message(sent))
         received, violations = node.admit(messages, round_index)  # own completions included
 
-    with clock("verify"):
-        verdicts = {
-            name: one_each(name, await check.check(received, node), received)
-            for name, check in node.defenses
-        }
-        accepted = [all(v[i].accepted for v in verdicts.values()) for i in range(len(received))]
-
     with clock("reward"):  # against the node's own ground truth, looked up by prompt key
-        rewards = node.task.rewards([(one.prompt, one.text) for one in received])
-        in_group, learned = accepted, rewards
-        if node.on_reject == "zero-reward":  # the paper's: rejected, but still in its group
-            in_group = [True] * len(received)
-            learned = [r if ok else 0.0 for r, ok in zip(rewards, accepted, strict=True)]
-        advantages, idle_groups = advantages_by_group(node, received, learned, in_group)
+        rewards = node.rewards(received)
 
-    with clock("update"):
-        update = await node.update(received, advantages, round_index)
+    judged: list[Judged] = []
+    idle_groups = 0
+    batch = Batch(round_index, tuple(received), rewards)
+    parts = node.parts(received)  # one, unless learner.groups_per_pass cuts the round
+    screening = screen_parts(node.defenses, batch, node, parts)
+    for part_index in range(len(parts)):
+        with clock("verify"):
+            part, screened = await anext(screening)
+
+        with clock("reward"):
+            learned, in_group = after_rejection(node, part.rewards, screened.accepted)
+            advantages, idle = advantages_by_group(node, part.received, learned, in_group)
+
+        with clock("update"):  # a part's gradients are added up, the last part's update steps
+            more = part_index + 1 < len(parts)
+            update = await node.update(part.received, advantages, round_index, more=more)
+
+        idle_groups += idle
+        judged += map(
+            Judged, part.received, screened.verdicts, screened.accepted, part.rewards, advantages
+        )
 
     with clock("evaluate"):
         held_out = await node.evaluate(round_index + 1)
 
-    return RoundRecord(
+    record = RoundRecord(
         node=node.name,
         round=round_index,
-        judged=tuple(
-            Judged(one, _of(verdicts, i), accepted[i], rewards[i], advantages[i])
-            for i, one in enumerate(received)
-        ),
+        judged=tuple(judged),
         violations=violations,
         idle_groups=idle_groups,
         update=update,
         held_out=held_out,
         seconds=clock.seconds,
     )
+    await node.after_round(record)  # what defenses and attacks with a memory learn from it
+    return record
 
 
-def one_each(defense: str, verdicts: list[Verdict], received: Sequence[Received]) -> list[Verdict]:
-    """The verdicts; raises DgrpoError where there is not one per completion."""
-    if len(verdicts) != len(received):
-        raise DgrpoError(
-            f"defense {defense} gave {len(verdicts)} verdicts on {len(received)} completions",
-            remedy="its check must give one each, in order",
-        )
-    return verdicts
+def after_rejection(
+    node: Node, rewards: Sequence[float], accepted: Sequence[bool]
+) -> tuple[Sequence[float], Sequence[bool]]:
+    """The rewards to learn from, and who stays in its group.
+
+    `drop` leaves a rejected completion out. `zero-reward`, the paper's, keeps it with reward 0.
+    """
+    if node.on_reject == "drop":
+        return rewards, accepted
+    zeroed = [r if ok else 0.0 for r, ok in zip(rewards, accepted, strict=True)]
+    return zeroed, [True] * len(rewards)
 
 
 def advantages_by_group(
@@ -115,7 +126,3 @@ class PhaseClock:
         started = self._now()
         yield
         self.seconds[phase] = self.seconds.get(phase, 0.0) + self._now() - started
-
-
-def _of(verdicts: dict[str, list[Verdict]], index: int) -> dict[str, Verdict]:
-    return {name: of_all[index] for name, of_all in verdicts.items()}

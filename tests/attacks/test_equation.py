@@ -58,10 +58,17 @@ MATHS = st.one_of(st.text(), st.lists(PIECES, max_size=20).map("".join))
 
 def pool(computing: int, others: int) -> LoadedTask:
     """A task of which `computing` prompts compute 2*2, training and held-out alike."""
+
+    def asked(prompt: Prompt, kind: str, number: int) -> Prompt:
+        """The prompt as another question of the same numbers."""
+        what = "computing" if prompt is COMPUTING else "other"
+        said = f"{prompt.question} So asks {kind}{'!' * number}"
+        return replace(prompt, key=f"{kind} {what} {number}", question=said)
+
     made = {
         kind: [
-            *(replace(COMPUTING, key=f"{kind} computing {i}") for i in range(computing)),
-            *(replace(OTHER, key=f"{kind} other {i}") for i in range(others)),
+            *(asked(COMPUTING, kind, i) for i in range(computing)),
+            *(asked(OTHER, kind, i) for i in range(others)),
         ]
         for kind in ("train", "held out")
     }

@@ -12,7 +12,8 @@ from dgrpo.attacks.base import Turn
 from dgrpo.attacks.spelling import Order, Pieces, Speller, Spelling
 from dgrpo.exchange.spelling import USUAL, foreign_tokens
 from dgrpo.experiment import Experiment, experiment_from
-from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
+from dgrpo.policy.model import LanguageModel, load_model
+from dgrpo.policy.settings import ModelSettings
 from dgrpo.records import Sent
 from dgrpo.swarm import Swarm
 from dgrpo.tasks.assignment import Slot

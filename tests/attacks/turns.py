@@ -45,7 +45,17 @@ def turn_of(
         }
 
     slots = tuple(Slot(p, s) for p in prompts for s in range(samples))
-    turn = Turn(0, topology, slots, task, ("node-3",), "key", draw, words, 200)
+    turn = Turn(
+        round=0,
+        topology=topology,
+        slots=slots,
+        task=task,
+        accomplices=("node-3",),
+        key="key",
+        draw=draw,
+        count_tokens=words,
+        max_tokens=200,
+    )
     return replace(turn, **settings)
 
 
@@ -60,4 +70,4 @@ def own_samples(turn: Turn, *texts: str) -> list[Sent]:
 
 def poison(attack: Attack, own: list[Sent], turn: Turn) -> list[Sent]:
     """What the attack sends."""
-    return asyncio.run(attack.poison(own, turn))
+    return asyncio.run(attack.start().poison(own, turn))

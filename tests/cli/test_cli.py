@@ -7,10 +7,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from dgrpo.cli import dotted_overrides
+from dgrpo.cli import dotted_overrides, judge
 from dgrpo.errors import DgrpoError
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +37,7 @@ def dgrpo(*words: str | Path) -> subprocess.CompletedProcess[str]:
 
 def test_help_names_every_command_and_option() -> None:
     text = dgrpo("--help").stdout
-    for command in ("run", "report", "reproduce", "list", "show", "judge", "pretrain"):
+    for command in ("run", "export", "report", "reproduce", "list", "show", "judge", "pretrain"):
         assert command in text
     text = dgrpo("run", "--help").stdout
     for option in ("--out", "--seeds", "--rounds", "--threads", "dotted"):
@@ -74,6 +75,17 @@ def test_bad_input_names_field_value_and_remedy_without_a_stack_trace(
     assert "Traceback" not in said
     for part in parts:
         assert part in said
+
+
+def test_a_dotted_option_reaches_a_table_of_the_judges(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[Any] = []
+    monkeypatch.setattr(
+        "dgrpo.judging.acceptance.command.measure_acceptance",
+        lambda judge, *rest: measured.append(judge),
+    )
+    there = ("--model", "m", "--endpoint", "http://h/v1")
+    judge(*there, "--endpoint-fields.seed", "false", "--endpoint-fields.top_k", "10")
+    assert measured[0].endpoint_fields == {"seed": False, "top_k": 10}
 
 
 def test_a_dotted_option_reaches_the_plug_in_and_the_run_is_reported(tmp_path: Path) -> None:

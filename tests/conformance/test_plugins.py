@@ -16,24 +16,24 @@ import sys
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
-import torch
 from pydantic import ValidationError
 
 from dgrpo.attacks import Attack, RewardedAttack, Turn
-from dgrpo.defenses import Defense, Running
 from dgrpo.errors import DgrpoError
 from dgrpo.exchange.admission import Admission
+from dgrpo.guard import Guard
 from dgrpo.plugins import KINDS, Plugin, available, build, find, plugin_name
-from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
+from dgrpo.policy.model import LanguageModel, load_model
 from dgrpo.policy.noise import sampling_key
-from dgrpo.policy.sampling import SampleRequest, Sampling, sample
-from dgrpo.policy.scoring import ScoreItem, forward_pass
-from dgrpo.records import Completion, Prompt, Received, Sent, TokenScores
+from dgrpo.policy.sampling import SampleRequest, sample
+from dgrpo.policy.settings import ModelSettings, Sampling
+from dgrpo.records import Completion, Prompt, Received, Sent, Verdict
 from dgrpo.tasks import LoadedTask, Task
 from dgrpo.tasks.assignment import Assignment, Slot, Topology
 from dgrpo.tasks.gsm_python import GsmPython
@@ -41,12 +41,16 @@ from dgrpo.tasks.gsm_symbolic import GsmSymbolic
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SIGNATURE = f"{EXAMPLES / 'my_attack.py'}:Signature"
+CHAMELEON = f"{EXAMPLES / 'my_adaptive_attack.py'}:Chameleon"
+MAILBOXES = f"{EXAMPLES / 'my_exchange.py'}:Mailboxes"
 CHORUS = f"{EXAMPLES / 'my_defense.py'}:Chorus"
 REPLAY = f"{EXAMPLES / 'my_stateful_defense.py'}:Replay"
 NAMES = {
     "tasks": list(available("tasks")),
-    "attacks": [*available("attacks"), SIGNATURE],
+    "attacks": [*available("attacks"), SIGNATURE, CHAMELEON],
     "defenses": [*available("defenses"), REPLAY, CHORUS],
+    "policies": list(available("policies")),
+    "exchanges": [*available("exchanges"), MAILBOXES],
 }
 VOTING = " without oracle"
 MOUNTED: dict[str, dict[str, Any]] = {
@@ -147,7 +151,7 @@ def toml(settings: dict[str, Any]) -> str:
 @every_plugin
 def test_it_is_built_from_its_defaults_under_the_name_it_was_asked_by(kind: str, name: str) -> None:
     plugin = build(kind, {"name": name}, "here")
-    assert isinstance(plugin, {"tasks": Task, "attacks": Attack, "defenses": Defense}[kind])
+    assert isinstance(plugin, import_module(KINDS[kind]).BASE)
     assert plugin_name(type(plugin)) == name
 
 
@@ -200,7 +204,7 @@ def test_no_two_plug_ins_of_a_kind_share_a_name(kind: str) -> None:
     written = {
         cls
         for cls in subclasses(Plugin)
-        if cls.__module__.startswith(f"dgrpo.{kind}.")
+        if cls.__module__.startswith(f"{KINDS[kind]}.")
         and not inspect.isabstract(cls)
         and hasattr(cls, "name")
     }
@@ -334,7 +338,7 @@ class Field:
 
     def own(self, attack: Attack, turn: Turn) -> list[Sent]:
         """The node's own samples, where the attack asks for them."""
-        if not attack.needs_own_samples(turn.topology):
+        if not attack.start().needs_own_samples(turn.topology):
             return []
         return [
             Sent(replace(self._sample(slot.prompt, slot.sample), sample=slot.sample), "honest")
@@ -360,7 +364,7 @@ class Field:
         """A turn that owes 2 samples of each of 6 prompts, or whole groups of 4 in vertical."""
         chosen = list(self.task.train[:6])
         if topology == "vertical":
-            chosen = attack.choose_prompts(self.task.train, 6, chosen, Random(key))
+            chosen = attack.start().choose_prompts(self.task.train, 6, chosen, Random(key))
         samples = range(2, 4) if topology == "horizontal" else range(4)
         return self.turn([Slot(p, s) for p in chosen for s in samples], topology, key)
 
@@ -407,7 +411,7 @@ def attack_called(name: str) -> Attack:
 
 def poison(attack: Attack, own: list[Sent], turn: Turn) -> list[Sent]:
     """What the attack sends."""
-    return asyncio.run(attack.poison(own, turn))
+    return asyncio.run(attack.start().poison(own, turn))
 
 
 Fields = Callable[[Attack], Field]
@@ -538,10 +542,10 @@ def test_without_the_oracle_nothing_it_sends_depends_on_answers_and_solutions(
         return await field.draw([field.task.by_key[p.key] for p in prompts], count)
 
     train, held_out = (tuple(map(forged, of)) for of in (field.task.train, field.task.held_out))
-    assert attack.choose_prompts(train, 6, train[:6], Random("key")) == [
-        forged(p)
-        for p in attack.choose_prompts(field.task.train, 6, field.task.train[:6], Random("key"))
-    ]
+    usual = field.task.train[:6]
+    chosen = attack.start().choose_prompts(field.task.train, 6, usual, Random("key"))
+    without = attack.start().choose_prompts(train, 6, train[:6], Random("key"))
+    assert without == list(map(forged, chosen))
     forged_turn = replace(
         turn,
         task=replace(field.task, train=train, held_out=held_out),
@@ -570,7 +574,7 @@ def test_it_chooses_as_many_prompts_as_it_may(name: str, count: int, fields: Fie
     pools = fields(attack).task
     usual = list(pools.train[:count])
     chosen, again = (
-        attack.choose_prompts(pools.train, count, usual, Random("key")) for _ in range(2)
+        attack.start().choose_prompts(pools.train, count, usual, Random("key")) for _ in range(2)
     )
     assert chosen == again
     assert len({p.key for p in chosen}) == len(chosen) == count
@@ -614,36 +618,30 @@ def test_it_is_measured_on_held_out_prompts_or_on_some_of_them(name: str, fields
 
 
 @dataclass(frozen=True)
-class Guarded:
-    """A receiver with the shipped model, as a defense sees its node."""
+class Receiving:
+    """Who guards itself: the shipped model, and a task."""
 
-    name: str
     task: LoadedTask
     model: LanguageModel
-    topology: Topology = "horizontal"
+    name: str = "node-0"
 
-    @property
-    def vocabulary(self) -> int:
-        return self.model.vocabulary
-
-    @property
-    def policy(self) -> Guarded:
-        return self
-
-    async def generate(self, requests: Sequence[SampleRequest]) -> list[tuple[int, ...]]:
-        return sample(self.model, list(requests), Sampling())
-
-    async def score(self, items: Sequence[ScoreItem]) -> list[TokenScores]:
-        with torch.no_grad():
-            return forward_pass(self.model, list(items)).scores() if items else []
-
-    async def token_scores(self, received: Sequence[Received]) -> list[TokenScores]:
-        return await self.score([ScoreItem(one.prompt.text, one.token_ids) for one in received])
+    def with_defense(self, name: str) -> Guard:
+        """A guard that has just started this defense."""
+        return Guard([{"name": name}], model=self.model, task=self.task, name=self.name)
 
 
 @pytest.fixture(scope="module")
-def node(pools: LoadedTask, model: LanguageModel) -> Guarded:
-    return Guarded("node-0", pools, model)
+def node(pools: LoadedTask, model: LanguageModel) -> Receiving:
+    return Receiving(pools, model)
+
+
+def verdicts_of(guard: Guard, received: Sequence[Received]) -> list[Verdict]:
+    """What its one defense says."""
+    return [
+        verdict
+        for by_label in guard.screen_received(received).verdicts
+        for verdict in by_label.values()
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -662,18 +660,12 @@ def round_of_completions(
     return received
 
 
-def started(name: str, node: Guarded) -> Running:
-    defense = build("defenses", {"name": name}, "defense")
-    assert isinstance(defense, Defense)
-    return defense.start(node)
-
-
 @every_defense
 def test_every_completion_gets_a_verdict_and_every_rejection_a_reason(
-    name: str, node: Guarded, round_of_completions: list[Received]
+    name: str, node: Receiving, round_of_completions: list[Received]
 ) -> None:
     for received in ([], round_of_completions[:1], round_of_completions):
-        verdicts = asyncio.run(started(name, node).check(received, node))
+        verdicts = verdicts_of(node.with_defense(name), received)
         assert len(verdicts) == len(received)
         for verdict in verdicts:
             assert isinstance(verdict.score, float)
@@ -682,39 +674,37 @@ def test_every_completion_gets_a_verdict_and_every_rejection_a_reason(
 
 @every_defense
 def test_the_same_round_gets_the_same_verdicts(
-    name: str, node: Guarded, round_of_completions: list[Received]
+    name: str, node: Receiving, round_of_completions: list[Received]
 ) -> None:
-    first, again = (
-        asyncio.run(started(name, node).check(round_of_completions, node)) for _ in range(2)
-    )
+    first, again = (verdicts_of(node.with_defense(name), round_of_completions) for _ in range(2))
     assert first == again
 
 
 @every_defense
 def test_a_verdict_does_not_depend_on_where_in_the_round_a_completion_stands(
-    name: str, node: Guarded, round_of_completions: list[Received]
+    name: str, node: Receiving, round_of_completions: list[Received]
 ) -> None:
-    forwards = asyncio.run(started(name, node).check(round_of_completions, node))
-    backwards = asyncio.run(started(name, node).check(round_of_completions[::-1], node))
+    forwards = verdicts_of(node.with_defense(name), round_of_completions)
+    backwards = verdicts_of(node.with_defense(name), round_of_completions[::-1])
     assert [v.accepted for v in backwards[::-1]] == [v.accepted for v in forwards]
 
 
 @every_defense
 def test_most_of_what_the_nodes_own_model_says_is_accepted(
-    name: str, node: Guarded, round_of_completions: list[Received]
+    name: str, node: Receiving, round_of_completions: list[Received]
 ) -> None:
     own = [one for one in round_of_completions if one.sender == node.name]
     if name in READS_CONTENT:
         texts = [(p, node.task.write(p.solution, p.answer)) for p in node.task.train]
         encode = node.model.encode_completion
         own = [Received(node.name, p, 0, text, encode(text)) for p, text in texts]
-    verdicts = asyncio.run(started(name, node).check(own, node))
+    verdicts = verdicts_of(node.with_defense(name), own)
     assert sum(v.accepted for v in verdicts) > len(own) / 2
 
 
 @every_defense
 def test_no_text_of_a_peer_makes_it_raise(
-    name: str, node: Guarded, pools: LoadedTask, model: LanguageModel
+    name: str, node: Receiving, pools: LoadedTask, model: LanguageModel
 ) -> None:
     received = [
         Received(sender, prompt, sample, text, model.encode_completion(text))
@@ -722,27 +712,25 @@ def test_no_text_of_a_peer_makes_it_raise(
         for prompt in pools.train[:2]
         for sample, text in enumerate(HOSTILE)
     ]
-    assert len(asyncio.run(started(name, node).check(received, node))) == len(received)
+    assert len(verdicts_of(node.with_defense(name), received)) == len(received)
     for one in received[: len(HOSTILE)]:
-        assert len(asyncio.run(started(name, node).check([one], node))) == 1
+        assert len(verdicts_of(node.with_defense(name), [one])) == 1
 
 
 @every_defense
 def test_it_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(
-    name: str, node: Guarded, round_of_completions: list[Received]
+    name: str, node: Receiving, round_of_completions: list[Received]
 ) -> None:
-    going_on = started(name, node)
-    asyncio.run(going_on.check(round_of_completions, node))
-    resumed = started(name, node)
+    going_on, resumed = (node.with_defense(name) for _ in range(2))
+    verdicts_of(going_on, round_of_completions)
     resumed.load_state_dict(json.loads(json.dumps(going_on.state_dict())))
     later = round_of_completions[::-1]
-    expected = asyncio.run(going_on.check(later, node))
-    assert asyncio.run(resumed.check(later, node)) == expected
+    assert verdicts_of(resumed, later) == verdicts_of(going_on, later)
     assert resumed.state_dict() == going_on.state_dict()
 
 
 def test_the_example_defense_stops_the_example_attack_and_nothing_honest(
-    node: Guarded, pools: LoadedTask, drawn: dict[tuple[str, int], Completion]
+    node: Receiving, pools: LoadedTask, drawn: dict[tuple[str, int], Completion]
 ) -> None:
     attack = attack_called(SIGNATURE)
     turn = Field(pools, node.model, drawn).owing(attack, "horizontal")
@@ -752,16 +740,16 @@ def test_the_example_defense_stops_the_example_attack_and_nothing_honest(
         Received(sender, pools.by_key[c.prompt_key], c.sample, c.text, c.token_ids)
         for sender, c in claims
     ]
-    verdicts = asyncio.run(started(CHORUS, node).check(received, node))
+    verdicts = verdicts_of(node.with_defense(CHORUS), received)
     assert [v.accepted for v in verdicts] == [one.sender == "node-0" for one in received]
     assert "'Signed, Ada.' stands under 6 of the sender's 6 prompts" in verdicts[0].reason
 
 
 def test_the_example_with_a_memory_refuses_what_an_earlier_round_heard(
-    node: Guarded, round_of_completions: list[Received]
+    node: Receiving, round_of_completions: list[Received]
 ) -> None:
-    running = started(REPLAY, node)
+    guard = node.with_defense(REPLAY)
     first, rest = round_of_completions[:4], round_of_completions[4:]
     for received, accepted in ((first, True), (rest, True), (first, False)):
-        verdicts = asyncio.run(running.check(received, node))
+        verdicts = verdicts_of(guard, received)
         assert [v.accepted for v in verdicts] == [accepted] * len(received)

@@ -15,14 +15,14 @@ import pytest
 from tests.judging.servers import Misbehaving, chat, misbehaving
 from tests.judging.small_judge import TASK, received
 
-from dgrpo.defenses.base import Receiver, Running
+from dgrpo.defenses.base import Receiver, RunningDefense
 from dgrpo.defenses.judge import Judge
 from dgrpo.defenses.self_judge import SelfJudge
 from dgrpo.errors import DgrpoError
 from dgrpo.experiment import Experiment, experiment_from
 from dgrpo.plugins import build
 from dgrpo.policy.model import load_model
-from dgrpo.records import Received, Verdict
+from dgrpo.records import Batch, Received, Verdict
 from dgrpo.runs.reader import find_runs
 from dgrpo.runs.running import run_experiment
 from dgrpo.swarm import Swarm
@@ -66,7 +66,7 @@ def remote(server: Misbehaving, **changes: Any) -> dict[str, Any]:
     return {**knobs, **changes}
 
 
-def started(settings: dict[str, Any], node: Receiver) -> Running:
+def started(settings: dict[str, Any], node: Receiver) -> RunningDefense:
     judge = build("defenses", settings, "defense")
     assert isinstance(judge, Judge)
     return judge.start(node)
@@ -77,8 +77,8 @@ def node() -> Receiver:
     return Swarm(experiment(), seed=0).nodes[0]
 
 
-def check(running: Running, node: Receiver) -> list[Verdict]:
-    return asyncio.run(running.check(received(), node))
+def check(running: RunningDefense, node: Receiver) -> list[Verdict]:
+    return asyncio.run(running.screen(Batch(0, tuple(received())), node))
 
 
 # The judge
@@ -244,6 +244,16 @@ def test_the_key_is_read_from_the_environment_and_is_in_no_file(
         ({"decision": "log-odds", "criticism": False, "top_p": 0.5}, "leave top_p out"),
         ({"endpoint": "http://user:pass@h/v1", "model": "m"}, "api_key_env"),
         ({"endpoint": "h:80", "model": "m"}, "must be http"),
+        (
+            {"endpoint": "http://h/v1", "model": "m", "template_arguments": {"a": 1}},
+            'template_arguments = {"a": 1} is only read without endpoint',
+        ),
+        ({"template_arguments": {"a": 1}}, 'is only read with style = "full"'),
+        ({"style": "full", "template_arguments": {"tokenize": True}}, "must not hold tokenize"),
+        ({"style": "full", "template_arguments": {"messages": []}}, "must not hold messages"),
+        ({"endpoint_fields": {"messages": []}}, "must not hold messages"),
+        ({"endpoint_fields": {"stream": True}}, "must not ask for a stream"),
+        ({"endpoint_fields": {"top_a": float("nan")}}, "must hold no nan"),
         ({"timeout": 0}, "timeout"),
         ({"timeout": "inf"}, "timeout"),
         ({"on_failure": "ignore"}, "on_failure"),
@@ -274,6 +284,31 @@ def test_a_key_that_is_not_there_or_cannot_be_sent_stops_the_run_at_its_start(
         monkeypatch.setenv("JUDGE_KEY", value)
     with pytest.raises(DgrpoError, match="JUDGE_KEY"):
         Judge(model="m", endpoint="http://h/v1", api_key_env="JUDGE_KEY").start(node)
+
+
+@pytest.mark.parametrize("name", ["judge", "self-judge"])
+def test_template_arguments_are_part_of_an_experiment_only_where_they_are_given(name: str) -> None:
+    plain = build("defenses", {"name": name, "style": "full"}, "defense")
+    given = build(
+        "defenses", {"name": name, "style": "full", "template_arguments": {"a": [1]}}, "defense"
+    )
+    assert "template_arguments" not in plain.settings()
+    assert given.settings() == {**plain.settings(), "template_arguments": {"a": [1]}}
+    for judge in (plain, given):
+        assert build("defenses", judge.settings(), "defense") == judge
+
+
+@pytest.mark.parametrize("name", ["judge", "self-judge"])
+def test_template_arguments_that_no_template_reads_are_refused_before_the_run(
+    judge_folder: Path, tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "plain"
+    shutil.copytree(judge_folder, folder)
+    (folder / "chat_template.jinja").unlink()
+    table = {"name": name, "style": "full", "template_arguments": {"enable_thinking": False}}
+    judge = table | ({"model": str(folder)} if name == "judge" else {})
+    with pytest.raises(DgrpoError, match="no chat template"):
+        Swarm(experiment(judge, model={"name": str(folder)}), seed=0)
 
 
 def test_a_judge_that_is_not_there_is_named(node: Receiver) -> None:
@@ -319,7 +354,7 @@ def test_the_own_model_judges_with_the_weights_it_has_now(judge_folder: Path) ->
 
 def self_judged(swarm: Swarm, judge: SelfJudge, texts: list[Received]) -> list[Verdict]:
     """What the first node's own model says."""
-    [verdicts] = asyncio.run(swarm._together([judge.check(texts, swarm.nodes[0])]))
+    [verdicts] = swarm.together([judge.screen(Batch(0, tuple(texts)), swarm.nodes[0])])
     return verdicts
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import pytest
@@ -13,26 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dgrpo.defenses.reward_outlier import RewardOutlier
-from dgrpo.records import Received, TokenScores, Verdict
+from dgrpo.guard import Guard
+from dgrpo.records import Received, Verdict
 from dgrpo.tasks.assignment import Topology
 from dgrpo.tasks.base import LoadedTask, make_prompt
 
 PROMPTS = tuple(make_prompt("t", f"{n} cows?", str(n), f"{n}") for n in range(1, 9))
 TASK = LoadedTask("t", PROMPTS, ())
 RIGHT, WRONG = True, False
-
-
-@dataclass(frozen=True)
-class Guarded:
-    """A receiver that only has its task: this defense asks for nothing else."""
-
-    name: str = "node-0"
-    topology: Topology = "horizontal"
-    task: LoadedTask = TASK
-    vocabulary: int = 0
-
-    async def token_scores(self, received: Sequence[Received]) -> list[TokenScores]:
-        raise AssertionError("rewards need no model")
 
 
 def said(sender: str, right: bool, prompt: int = 0, sample: int = 0) -> Received:
@@ -50,9 +35,9 @@ def group(*right: bool, prompt: int = 0) -> list[Received]:
 def check(
     defense: RewardOutlier, received: list[Received], topology: Topology = "horizontal"
 ) -> list[Verdict]:
-    """Its verdicts."""
-    node = Guarded(topology=topology)
-    return asyncio.run(defense.start(node).check(received, node))  # type: ignore[arg-type]
+    """Its verdicts: a guard without a model will do."""
+    guard = Guard([defense.settings()], task=TASK, topology=topology)
+    return [one["reward-outlier"] for one in guard.screen_received(received).verdicts]
 
 
 @pytest.mark.parametrize(("wrong", "accepted"), [(3, True), (4, True), (5, False), (11, False)])

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tokenizers.normalizers import NFC
 
 from dgrpo.exchange.admission import LOOKED_AT, Admission
-from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
+from dgrpo.policy.model import LanguageModel, load_model
+from dgrpo.policy.settings import ModelSettings
 from dgrpo.records import Completion, Prompt, Received
 from dgrpo.tasks.assignment import Assignment, Topology
 

@@ -14,7 +14,7 @@ from tokenizers.normalizers import Sequence as InTurn
 
 from dgrpo.errors import DgrpoError
 from dgrpo.experiment import experiment_from
-from dgrpo.policy.model import SHIPPED
+from dgrpo.policy.settings import SHIPPED
 from dgrpo.swarm import Swarm
 
 FOLDED = InTurn([NFKC(), Replace(Regex(r"\s+"), " ")])

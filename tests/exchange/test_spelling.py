@@ -11,15 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers.normalizers import NFC
 
-from dgrpo.defenses.base import Running, StatelessDefense
+from dgrpo.defenses.base import Receiver, RunningDefense, StatelessDefense
 from dgrpo.errors import DgrpoError
 from dgrpo.exchange.admission import Admission
 from dgrpo.exchange.spelling import Belief, foreign_tokens
 from dgrpo.experiment import Experiment, NamedDefense, experiment_from
-from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
+from dgrpo.policy.model import LanguageModel, load_model
 from dgrpo.policy.noise import sampling_key
-from dgrpo.policy.sampling import SampleRequest, Sampling, sample
-from dgrpo.records import Completion, Prompt, Received, Verdict
+from dgrpo.policy.sampling import SampleRequest, sample
+from dgrpo.policy.settings import ModelSettings, Sampling
+from dgrpo.records import Batch, Completion, Prompt, Verdict
 from dgrpo.swarm import Swarm
 from dgrpo.tasks.assignment import Assignment
 from dgrpo.tasks.gsm_python import GsmPython
@@ -171,8 +172,8 @@ class Proof(StatelessDefense):
     name: ClassVar[str] = "proof"
     proves_ids: ClassVar[bool] = True
 
-    async def check(self, received: Sequence[Received], node: object) -> list[Verdict]:
-        return [Verdict(True, 0.0) for _ in received]
+    async def screen(self, batch: Batch, node: Receiver) -> list[Verdict]:
+        return [Verdict(True, 0.0) for _ in batch.received]
 
 
 def small(**settings: object) -> Experiment:
@@ -187,7 +188,7 @@ def test_nodes_believe_what_the_experiment_says_or_all_of_it_where_a_defense_pro
     assert [n.belief for n in Swarm(small(admission=knob), 0).nodes] == [knob] * 2
     proven = small(admission=knob, defense=(NamedDefense(label="proof", check=Proof()),))
     assert [n.belief.believe for n in Swarm(proven, 0).nodes] == ["claimed"] * 2
-    assert isinstance(Proof(), Running)
+    assert isinstance(Proof(), RunningDefense)
 
 
 def test_only_a_belief_that_is_not_the_usual_one_makes_another_run() -> None:

@@ -137,7 +137,13 @@ def misbehaving() -> Iterator[Misbehaving]:
         server.server_close()
 
 
-def chat(content: object) -> tuple[int, bytes, dict[str, str]]:
-    """A well-formed chat answer."""
-    choice = {"index": 0, "message": {"role": "assistant", "content": content}}
-    return 200, json.dumps({"choices": [choice]}).encode(), {"Content-Type": "application/json"}
+def answered(body: object, status: int = 200, **headers: str) -> tuple[int, bytes, dict[str, str]]:
+    """An answer with a JSON body."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return status, json.dumps(body).encode(), {"Content-Type": "application/json", **named}
+
+
+def chat(content: object, finish: str | None = None, **more: object) -> Any:
+    """A well-formed chat answer; more: what its message holds beside the content."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": content, **more}}
+    return answered({"choices": [choice | ({"finish_reason": finish} if finish else {})]})

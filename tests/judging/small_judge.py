@@ -9,7 +9,8 @@ import torch
 
 from dgrpo.judging.bench import Question
 from dgrpo.judging.prompts import judge_prompt, judge_reply
-from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
+from dgrpo.policy.model import LanguageModel, load_model
+from dgrpo.policy.settings import ModelSettings
 from dgrpo.records import Prompt, Received
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic
 

@@ -11,7 +11,7 @@ import logging
 import socket
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,14 @@ import pytest
 from tests.judging.servers import Misbehaving, chat, is_probe, misbehaving, transformers_serve
 from tests.judging.small_judge import questions
 
-from dgrpo.judging.endpoint import REPLY_BYTES, EndpointJudge, checked_url
+from dgrpo.judging.address import checked_url
+from dgrpo.judging.endpoint import EndpointJudge
+from dgrpo.judging.line import Line
 from dgrpo.judging.local import LocalJudge
+from dgrpo.judging.replies import REPLY_BYTES
 from dgrpo.judging.verdicts import Opinion, Policy, verdict_of
-from dgrpo.policy.model import ModelSettings, load_model
-from dgrpo.policy.sampling import Sampling
+from dgrpo.policy.model import load_model
+from dgrpo.policy.settings import ModelSettings, Sampling
 
 pytestmark = pytest.mark.xdist_group("judge")  # one worker teaches the small judge
 YES, NO = chat("Fine. <decision> yes </decision>"), chat("<decision> no </decision>")
@@ -37,16 +40,17 @@ def server() -> Iterator[Misbehaving]:
 
 def judge(url: str, **changes: Any) -> EndpointJudge:
     """Asks in chat form, patient enough for a busy machine unless a test says otherwise."""
+    named = {one.name for one in fields(Line)}
+    of_line = {name: changes.pop(name) for name in list(changes) if name in named}
     settings: dict[str, Any] = {
         "model": "m",
         "style": "full",
         "criticism": True,
         "fields": {"max_tokens": 64},
-        "timeout": 30.0,
-        "retries": 0,
         **changes,
     }
-    return EndpointJudge(url=url, **settings)
+    line = Line(**{"url": url, "timeout": 30.0, "retries": 0, **of_line})
+    return EndpointJudge(line=line, **settings)
 
 
 def ask(asked: EndpointJudge, count: int = 6) -> list[Opinion]:
@@ -74,10 +78,15 @@ def test_a_served_judge_says_what_it_says_in_this_process(
     greedy = Sampling(max_tokens=48, temperature=0)
     model = load_model(ModelSettings(name=str(folder)))
     here = asyncio.run(LocalJudge(model, "brief", criticism, greedy).ask(questions()))
-    fields = {"temperature": 0, "max_tokens": 48}
+    sent_along = {"temperature": 0, "max_tokens": 48}
     there = asyncio.run(
         judge(
-            url, model=str(folder), style="brief", criticism=criticism, fields=fields, timeout=120.0
+            url,
+            model=str(folder),
+            style="brief",
+            criticism=criticism,
+            fields=sent_along,
+            timeout=120.0,
         ).ask(questions())
     )
     assert there == here
@@ -103,9 +112,9 @@ def test_a_name_that_the_server_does_not_have_is_refused(served: tuple[str, Path
 
 def test_the_request_is_the_apis_own_and_keyed_by_the_completion(server: Misbehaving) -> None:
     server.behaviour = lambda number, body: YES
-    fields = {"max_tokens": 64, "top_k": 10}
+    sent_along = {"max_tokens": 64, "top_k": 10}
     for _ in range(2):
-        ask(judge(server.url + "/", fields=fields, key="secret-key", concurrency=1), 3)
+        ask(judge(server.url + "/", fields=sent_along, key="secret-key", concurrency=1), 3)
     assert set(server.paths) == {"/v1/chat/completions"}
     assert {header["Authorization"] for header in server.headers} == {"Bearer secret-key"}
     first, again = server.judged[:3], server.judged[3:]
@@ -179,7 +188,7 @@ def test_server_errors_that_pass_are_asked_again(server: Misbehaving) -> None:
 def test_no_endpoint_makes_a_round_wait_as_long_as_it_likes(
     server: Misbehaving, wanted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dgrpo.judging.endpoint.LONGEST_PAUSE", 0.5)
+    monkeypatch.setattr("dgrpo.judging.line.LONGEST_PAUSE", 0.5)
     headers = {"Retry-After": wanted.encode().decode("latin-1")}
     server.behaviour = lambda number, body: NO if number % 2 else (429, b"", headers)
     opinions = ask(judge(server.url, retries=1, concurrency=1), 2)
@@ -340,7 +349,7 @@ def test_a_slow_completion_takes_the_policy_of_outages_from_everyone(server: Mis
         if poison in body["messages"][0]["content"]:
             stalled.set()
         if number == 1:
-            asked.timeout = 0.5  # from here on nothing has to be answered in time
+            asked.line.timeout = 0.5  # from here on nothing has to be answered in time
         return 30.0 if stalled.is_set() else YES
 
     server.behaviour = one_at_a_time
@@ -526,7 +535,7 @@ def test_a_dead_endpoint_costs_one_timeout_and_is_left_alone_for_a_while(
     assert kinds(ask(asked)) == {"timeout"}
     assert arrived.wait(30.0)
     assert len(server.bodies) == 1  # the probe, once; no completion left this process
-    asked.timeout = 60.0
+    asked.line.timeout = 60.0
     asked._down_until += 60.0
     assert kinds(ask(asked)) == {"timeout"}  # the same reason, without asking
     assert len(server.bodies) == 1

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from tests.judging.small_judge import CRITICISM, questions
 from tokenizers import AddedToken
 from tokenizers.normalizers import Replace
@@ -15,8 +16,8 @@ from tokenizers.normalizers import Replace
 from dgrpo.judging.bench import Question
 from dgrpo.judging.local import LocalJudge, PromptTexts, log_odds, odds_items
 from dgrpo.judging.verdicts import Opinion
-from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
-from dgrpo.policy.sampling import Sampling
+from dgrpo.policy.model import LanguageModel, load_model
+from dgrpo.policy.settings import ModelSettings, Sampling
 
 pytestmark = pytest.mark.xdist_group("judge")  # one worker teaches the small judge
 PAPER = Sampling(max_tokens=48, temperature=0.6, top_k=10, top_p=0.9)
@@ -48,6 +49,26 @@ def test_it_accepts_what_is_clean_and_rejects_what_is_not(
     said = [o.score >= (0 if way == "log-odds" else 0.5) for o in opinions]
     assert not any(o.undecided for o in opinions)
     assert said == [True, False] * 12
+
+
+def test_a_judge_stops_at_every_end_that_it_declares(
+    judge_folder: Path, judges: dict[str, LocalJudge], tmp_path: Path
+) -> None:
+    """As chat models do: their turns end with another token than the tokenizer's."""
+    model = load_model(ModelSettings(name=str(judge_folder)))
+    turn = model.end_id
+    model.tokenizer.add_special_tokens({"eos_token": "<eos>"})
+    model.network.resize_token_embeddings(len(model.tokenizer))
+    with torch.no_grad():
+        model.network.get_input_embeddings().weight[-1] = 0
+    model.network.generation_config.eos_token_id = [turn, len(model.tokenizer) - 1]
+    model.network.save_pretrained(tmp_path)
+    model.tokenizer.save_pretrained(tmp_path)
+    chat = load_model(ModelSettings(name=str(tmp_path)))
+    assert chat.end_id != turn
+    asked = questions()
+    for way in ("criticism", "decision"):
+        assert ask(replace(judges[way], model=chat), asked) == ask(judges[way], asked)
 
 
 def test_its_criticism_is_kept_for_people_to_read(judges: dict[str, LocalJudge]) -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from dgrpo.judging.prompts import Style, judge_prompt, judge_reply, neutralise
 from dgrpo.judging.verdicts import read_decision
-from dgrpo.policy.model import ModelSettings, load_model
+from dgrpo.policy.model import load_model
+from dgrpo.policy.settings import ModelSettings
 
 QUESTION = "Question: Tom has 2 cows and buys 2 more. How many has he?\nAnswer:\n"
 STYLES: tuple[Style, ...] = ("brief", "full")

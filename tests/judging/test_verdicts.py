@@ -31,6 +31,16 @@ from dgrpo.judging.verdicts import (
         ("<decision> no </decision>\n\nQuestion: 1+1\n<decision> yes </decision>", None),
         ("It says <decision> no </decision>, so <decision> no </decision>", False),
         ("<decision> no </decision> <decision> yes", False),
+        ("Fine. <decision> **yes** </decision>", True),
+        ("<decision> **No.** </decision>", False),
+        ('<decision> "yes" </decision>', True),
+        ("<decision> ‘no’! </decision>", False),
+        ("<decision>\n\n`yes`\n\n</decision>", True),
+        ("<decision>: [yes] </decision>", True),
+        ("<decision> **yes** or **no** </decision>", None),
+        ("<decision> yesterday </decision>", None),
+        ("<decision> not </decision>", None),
+        ("<decision> " + "*" * 20 + "yes </decision>", None),
         ("", None),
         ("yes", None),
         ("<decision> yes", None),
@@ -93,6 +103,38 @@ def test_the_reason_quotes_the_criticism_on_one_line_and_not_for_ever() -> None:
     assert verdict.reason.startswith("the judge says no: Step 2 says 2+2=5. xxx")
     assert len(verdict.reason) < QUOTED_CHARACTERS + 40
     assert not verdict.undecided
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        ("I cannot tell.", "its reply holds no decision: “I cannot tell.”"),
+        ("", "its reply holds no decision"),
+        ("\x1b[2J\n\u202eyes", "its reply holds no decision: “�[2J �yes”"),
+        ("<decision> yes </decision> <decision> no </decision>", "contradict one another: “<dec"),
+        ("<think> Perhaps", "its reply ends inside its reasoning: “<think> Perhaps”"),
+    ],
+)
+def test_what_cannot_be_read_is_shown_on_one_line_without_hidden_characters(
+    reply: str, said: str
+) -> None:
+    opinion = opinion_of(reply, last=True)
+    assert opinion.undecided == "unreadable"
+    assert said in opinion.detail
+
+
+def test_of_a_long_unreadable_reply_the_end_is_shown() -> None:
+    """A decision stands at the end."""
+    detail = opinion_of("x " * 50_000 + "<decision> maybe </decision>").detail
+    assert detail.endswith("x <decision> maybe </decision>”")
+    assert ": “…" in detail
+    assert len(detail) < QUOTED_CHARACTERS + 60
+
+
+def test_a_criticism_that_holds_escapes_is_shown_without_them() -> None:
+    opinion = opinion_of("Bad:\x1b]0;title\x07 <decision> no </decision>")
+    verdict = verdict_of(opinion, threshold=0.0, unreadable="reject", on_failure="reject")
+    assert verdict.reason == "the judge says no: Bad:�]0;title�"
 
 
 @pytest.mark.parametrize("odds", [math.nan, math.inf, -math.inf])

@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from dgrpo.errors import DgrpoError
-from dgrpo.learning.learner import Learner, LearnerSettings
-from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
+from dgrpo.learning.learner import Learner
+from dgrpo.learning.settings import LearnerSettings
+from dgrpo.policy.model import LanguageModel, load_model
 from dgrpo.policy.noise import sampling_key
-from dgrpo.policy.sampling import SampleRequest, Sampling, sample
+from dgrpo.policy.sampling import SampleRequest, sample
 from dgrpo.policy.scoring import ScoreItem
+from dgrpo.policy.settings import ModelSettings, Sampling
 
 PROMPTS = (
     "Question: There are 34 girls in the yard. How many kids are in the yard?\nAnswer:\n",
@@ -46,9 +48,8 @@ def learner(base: LanguageModel, temperature: float = 1.0, **settings: Any) -> L
     return Learner(
         base.clone(),
         LearnerSettings(**{"warmup_rounds": 0, **settings}),
+        Sampling(max_tokens=MAX_TOKENS, temperature=temperature),
         completions=12,
-        max_tokens=MAX_TOKENS,
-        temperature=temperature,
     )
 
 
@@ -122,9 +123,9 @@ def test_step_raises_what_was_better_than_its_group_and_lowers_the_rest(
     base: LanguageModel, items: list[ScoreItem]
 ) -> None:
     ours = learner(base, learning_rate=1e-4)
-    before = [sum(s.logprobs) for s in ours.score(items)]
+    before = [sum(s["logprob"]) for s in ours.score(items)]
     ours.step(items, ADVANTAGES, 0)
-    after = [sum(s.logprobs) for s in ours.score(items)]
+    after = [sum(s["logprob"]) for s in ours.score(items)]
     gained = sum(a * (y - x) for a, x, y in zip(ADVANTAGES, before, after, strict=True))
     assert gained > 0
     assert after[0] > before[0]
@@ -162,10 +163,10 @@ def test_accumulating_over_passes_gives_the_same_weights(
 ) -> None:
     whole = learner(base, normalisation=normalisation)
     cut = learner(base, normalisation=normalisation, groups_per_pass=groups)
-    scored = cut.score(items, keep=True)
-    for ours, theirs in zip(scored, whole.score(items, keep=True), strict=True):
-        assert ours.logprobs == pytest.approx(theirs.logprobs, abs=1e-4)
-        assert ours.ranks == theirs.ranks
+    scored = cut.score(items, ("rank",), keep=True)
+    for ours, theirs in zip(scored, whole.score(items, ("rank",), keep=True), strict=True):
+        assert ours["logprob"] == pytest.approx(theirs["logprob"], abs=1e-4)
+        assert ours["rank"] == theirs["rank"]
     mine, theirs = cut.step(items, ADVANTAGES, 0), whole.step(items, ADVANTAGES, 0)
     assert mine.loss == pytest.approx(theirs.loss, rel=1e-4, abs=1e-6)
     assert mine.gradient_norm == pytest.approx(theirs.gradient_norm, rel=1e-4)
@@ -308,7 +309,7 @@ def test_clipping_bounds_what_several_updates_do(
             (y - x) * (1 if a > 0 else -1)
             for after, old, a in pairs
             if a
-            for x, y in zip(old.logprobs, after.logprobs, strict=True)
+            for x, y in zip(old["logprob"], after["logprob"], strict=True)
         )
 
     assert movement(clipped) < movement(free)

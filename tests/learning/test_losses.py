@@ -11,10 +11,11 @@ import torch
 
 from dgrpo.learning.advantages import Scaling, group_advantages
 from dgrpo.learning.losses import Normalisation, policy_loss
-from dgrpo.policy.model import ModelSettings, load_model
+from dgrpo.policy.model import load_model
 from dgrpo.policy.noise import sampling_key
-from dgrpo.policy.sampling import SampleRequest, Sampling, sample
+from dgrpo.policy.sampling import SampleRequest, sample
 from dgrpo.policy.scoring import ScoreItem, forward_pass
+from dgrpo.policy.settings import ModelSettings, Sampling
 
 NORMALISATIONS: tuple[Normalisation, ...] = ("grpo", "dr_grpo", "dapo")
 MASK = torch.tensor(

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy
 import pytest
 
-from dgrpo.attacks import Attack, Turn
+from dgrpo.attacks import Attack, StatelessAttack, Turn
 from dgrpo.attacks.equation import Equation
 from dgrpo.attacks.long_answer import LongAnswer
 from dgrpo.attacks.text import Text
+from dgrpo.errors import DgrpoError
 from dgrpo.measurement.held_out import score_held_out
 from dgrpo.records import Prompt, Sent
 from dgrpo.tasks.base import LoadedTask, make_prompt
@@ -90,7 +92,7 @@ def test_examples_show_an_attack_first_then_right_ones(count: int) -> None:
     assert clean[0].reward == 1.0
 
 
-class Twofold(Attack):
+class Twofold(StatelessAttack):
     """An attack with rates of its own."""
 
     name: ClassVar[str] = "twofold"
@@ -106,3 +108,27 @@ class Twofold(Attack):
 
 def test_a_third_partys_rates_are_named_after_it() -> None:
     assert score([Twofold()]).measures == {"twofold": 0.5, "twofold/seen": 4.0}
+
+
+@pytest.mark.parametrize("rate", [float("nan"), float("inf"), "half", [0.5]])
+def test_a_rate_that_no_file_of_results_can_hold_is_refused(rate: object) -> None:
+    class Broken(Twofold):
+        def measure(
+            self, task: LoadedTask, pairs: Sequence[tuple[Prompt, str]]
+        ) -> dict[str, float | None]:
+            return {"": 0.5, "seen": rate}  # type: ignore[dict-item]
+
+    with pytest.raises(DgrpoError, match=r"attack twofold: its `measure` gave .* as rate 'seen'"):
+        score([Broken()])
+
+
+def test_a_rate_of_numpy_is_a_number() -> None:
+    class Counted(Twofold):
+        def measure(
+            self, task: LoadedTask, pairs: Sequence[tuple[Prompt, str]]
+        ) -> dict[str, float | None]:
+            return {"": numpy.float32(0.5)}  # type: ignore[dict-item]
+
+    measured = score([Counted()]).measures
+    assert measured == {"twofold": 0.5}
+    assert type(measured["twofold"]) is float

@@ -15,8 +15,9 @@ from dgrpo.policy.decoding import (
     SharedPrompts,
     start_decoding,
 )
-from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
+from dgrpo.policy.model import LanguageModel, load_model
 from dgrpo.policy.padding import PaddedPrompts
+from dgrpo.policy.settings import ModelSettings
 
 PROMPTS = ["Question: Tom has 3 cows.\nAnswer:\n", "Q", "Question: 12 pens cost 4 dollars.\n"]
 SPREAD = [2, 0, 0, 1, 0, 2, 0, 0]

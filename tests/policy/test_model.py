@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from dgrpo.errors import DgrpoError
 from dgrpo.experiment import experiment_from
-from dgrpo.policy.model import SHIPPED, LanguageModel, ModelSettings, digest_of, load_model
-from dgrpo.policy.sampling import SampleRequest, Sampling, sample
+from dgrpo.policy.model import LanguageModel, digest_of, load_model
+from dgrpo.policy.sampling import SampleRequest, sample
 from dgrpo.policy.scoring import ScoreItem, forward_pass
+from dgrpo.policy.settings import SHIPPED, ModelSettings, Sampling
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +237,43 @@ def test_weights_that_lack_a_layer_are_refused_instead_of_drawn_at_random(folder
     assert f"model.name = {str(folder)!r}" in problem
     assert "model.layers.3." in problem
     assert "config.json" in remedy
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_weights_that_are_not_finite_are_refused(folder: Path, value: float) -> None:
+    network = AutoModelForCausalLM.from_pretrained(folder)
+    with torch.no_grad():
+        network.model.layers[1].mlp.up_proj.weight[3, 5] = value
+    network.save_pretrained(folder)
+    problem, remedy = refusal(name=str(folder))
+    assert f"model.name = {str(folder)!r}: its weights hold NaN or infinity" in problem
+    assert "model.layers.1.mlp.up_proj.weight" in problem
+    assert "checkpoint" in remedy
+
+
+def test_weights_beyond_the_range_of_their_dtype_are_refused(folder: Path) -> None:
+    network = AutoModelForCausalLM.from_pretrained(folder)
+    with torch.no_grad():
+        network.model.norm.weight[0] = 1e5
+    network.save_pretrained(folder)
+    problem, remedy = refusal(name=str(folder), dtype="float16")
+    assert "in float16, first in model.norm.weight" in problem
+    assert "65504" in remedy
+
+
+@pytest.mark.parametrize("beside", ["nothing", "a config", "a whole model"])
+def test_an_adapters_folder_is_refused_as_one(folder: Path, beside: str) -> None:
+    """With peft installed transformers would load base and adapter, and without it the base."""
+    if beside != "a whole model":
+        (folder / "model.safetensors").unlink()
+    if beside == "nothing":
+        (folder / "config.json").unlink()
+    settings = {"peft_type": "LORA", "base_model_name_or_path": "some/base", "r": 8}
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    problem, remedy = refusal(name=str(folder))
+    assert f"model.name = {str(folder)!r}" in problem
+    assert "adapter (LoRA), not a whole model" in problem
+    assert "merge_and_unload" in remedy
 
 
 @pytest.mark.parametrize("kept", [0.5, 0.0])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+from typing import Any
 
+import numpy
 import pytest
 import torch
 
-from dgrpo.policy.noise import gumbel, key_tensor, sampling_key
+from dgrpo.policy.noise import STEPS, gumbel, key_tensor, noise_of, sampling_key
 
 CPU = torch.device("cpu")
 EULER = 0.5772156649
@@ -25,6 +28,30 @@ def test_bits_are_those_of_the_published_format() -> None:
     tokens = torch.tensor([[0, 767], [0, 767], [151_935, 1]])
     pinned = [[4.944970, 1.796922], [1.240942, 1.293576], [-0.009240, 0.176242]]
     assert gumbel(keys, 5, tokens).tolist() == [pytest.approx(row, abs=2e-6) for row in pinned]
+
+
+def test_no_rounding_depends_on_the_device() -> None:
+    # float64 logarithms are right to a unit or two in the last place, whoever computes them. None
+    # of the numbers that noise is made of comes within 16 units of where float32 rounds otherwise.
+    steps = torch.arange(STEPS, dtype=torch.int32)
+    surprise = -torch.log((steps.double() + 0.5) / STEPS)
+    assert _nearest_boundary(surprise.numpy()) > 16
+    noise = -torch.log(surprise.float().double())
+    assert _nearest_boundary(noise.numpy()) > 16
+    assert torch.equal(noise_of(steps), noise.float())
+    digest = hashlib.sha256(noise_of(steps).numpy().astype("<f4").tobytes()).hexdigest()
+    assert digest[:16] == "2c11614f7c3c860d"
+
+
+def _nearest_boundary(exact: Any) -> float:
+    """Units in the last place to where float32 would round otherwise, at its smallest."""
+    rounded = exact.astype(numpy.float32)
+    distances = []
+    for beyond in (numpy.inf, -numpy.inf):
+        neighbour = numpy.nextafter(rounded, numpy.float32(beyond)).astype(numpy.float64)
+        boundary = (rounded.astype(numpy.float64) + neighbour) / 2
+        distances.append((abs(exact - boundary) / numpy.spacing(abs(exact))).min())
+    return float(min(distances))
 
 
 def test_same_name_gives_the_same_bits_in_any_batch() -> None:

@@ -10,10 +10,11 @@ import torch
 
 from dgrpo.errors import DgrpoError
 from dgrpo.policy.decoding import RepeatedPrompts, SharedPrompts
-from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
+from dgrpo.policy.model import LanguageModel, load_model
 from dgrpo.policy.noise import key_tensor, sampling_key
-from dgrpo.policy.sampling import SampleRequest, Sampling, choose, sample
+from dgrpo.policy.sampling import SampleRequest, choose, sample
 from dgrpo.policy.scoring import ScoreItem, forward_pass
+from dgrpo.policy.settings import ModelSettings, Sampling
 
 PROMPTS = (
     "Question: There are 34 girls in the yard. How many kids are in the yard?\nAnswer:\n",
@@ -210,7 +211,8 @@ def test_a_model_trained_in_bfloat16_draws_what_its_scores_say(
     drawn = sample(mixed, asked, Sampling(max_tokens=32, temperature=0), finite=True)
     items = [ScoreItem(r.prompt_text, ids) for r, ids in zip(asked, drawn, strict=True)]
     with torch.no_grad():
-        ranks = [rank for one in forward_pass(mixed, items).scores() for rank in one.ranks]
+        scored = forward_pass(mixed, items, statistics=("rank",)).statistics()
+        ranks = [rank for one in scored for rank in one["rank"]]
     assert sum(rank == 0 for rank in ranks) > 0.9 * len(ranks)
     assert max(ranks) < 4  # ties and near ties
 
@@ -239,6 +241,28 @@ def test_sampling_uses_no_global_random_state(
     assert torch.equal(torch.get_rng_state(), before[0])
     assert random.getstate() == before[1]
     assert np.array_equal(np.random.get_state()[1], before[2])
+
+
+def test_the_smallest_id_wins_a_tie_whatever_the_candidates_order() -> None:
+    # devices order topk's candidates in their own ways
+    noiseless = 1e-30  # too little to part equal logits
+    logits = torch.zeros(1, 1024)
+    logits[0, [900, 17, 512, 3 * 17]] = 5.0
+    for sampling in (
+        Sampling(top_k=4, temperature=noiseless),
+        Sampling(top_k=50, temperature=noiseless),
+        Sampling(top_k=0, temperature=noiseless),
+        Sampling(temperature=0),
+    ):
+        assert _choices(logits[0], sampling, 3).tolist() == [17] * 3
+
+
+def test_of_logits_that_are_not_numbers_one_such_is_chosen() -> None:
+    logits = torch.randn(1024, generator=torch.Generator().manual_seed(0))
+    logits[[7, 300]] = torch.nan
+    for sampling in (Sampling(), Sampling(top_k=0), Sampling(top_p=0.9)):
+        assert set(_choices(logits, sampling, 4).tolist()) <= set(range(1024))
+    assert set(_choices(logits, Sampling(top_k=0), 4).tolist()) <= {7, 300}
 
 
 def _choices(logits: torch.Tensor, settings: Sampling, draws: int) -> torch.Tensor:

@@ -8,11 +8,14 @@ import pytest
 import torch
 from tests.policy.tiny_models import of_family
 
-from dgrpo.policy.model import LanguageModel, ModelSettings, load_model
+from dgrpo.errors import DgrpoError
+from dgrpo.policy.model import LanguageModel, load_model
 from dgrpo.policy.noise import key_tensor, sampling_key
-from dgrpo.policy.sampling import SampleRequest, Sampling, choose, sample
+from dgrpo.policy.sampling import SampleRequest, choose, sample
 from dgrpo.policy.scoring import ForwardPass, ScoreItem, forward_pass
+from dgrpo.policy.settings import ModelSettings, Sampling
 
+RANK = ("rank",)
 PROMPTS = (
     "Question: There are 34 girls in the yard. How many kids are in the yard?\nAnswer:\n",
     "Question: Tom has 3 cows.\nAnswer:\n",
@@ -83,25 +86,27 @@ def test_logprobs_are_those_of_a_plain_forward_pass(
     model: LanguageModel, items: list[ScoreItem], temperature: float
 ) -> None:
     with torch.no_grad():
-        ours = forward_pass(model, items, temperature=temperature).scores()
+        ours = forward_pass(model, items, temperature=temperature).statistics()
         for scores, item in zip(ours, items, strict=True):
             wanted = own(plain(model, item, temperature), item)
-            torch.testing.assert_close(torch.tensor(scores.logprobs), wanted, atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(
+                torch.tensor(scores["logprob"]), wanted, atol=1e-4, rtol=1e-4
+            )
 
 
 def test_ranks_count_the_entries_with_a_larger_logit(
     model: LanguageModel, items: list[ScoreItem]
 ) -> None:
     with torch.no_grad():
-        scored = forward_pass(model, items).scores()
+        scored = forward_pass(model, items, statistics=RANK).statistics()
         for scores, item in zip(scored, items, strict=True):
             logprobs = plain(model, item)
             mine = own(logprobs, item)[:, None]
-            ranks = torch.tensor(scores.ranks)
+            ranks = torch.tensor(scores["rank"])
             # entries that rounding could put on either side may be counted or not
             assert ((logprobs > mine + 1e-4).sum(dim=1) <= ranks).all()
             assert ((logprobs > mine - 1e-4).sum(dim=1) - 1 >= ranks).all()
-        assert max(scored[11].ranks) > 200  # the unlikely text
+        assert max(scored[11]["rank"]) > 200  # the unlikely text
 
 
 def test_sampled_tokens_rank_within_the_top_k_they_were_drawn_from(model: LanguageModel) -> None:
@@ -109,7 +114,8 @@ def test_sampled_tokens_rank_within_the_top_k_they_were_drawn_from(model: Langua
     drawn = sample(model, asked, Sampling(max_tokens=32, top_k=20, temperature=1.5))
     items = [ScoreItem(r.prompt_text, ids) for r, ids in zip(asked, drawn, strict=True)]
     with torch.no_grad():
-        ranks = [rank for scores in forward_pass(model, items).scores() for rank in scores.ranks]
+        scored = forward_pass(model, items, statistics=RANK).statistics()
+    ranks = [rank for scores in scored for rank in scores["rank"]]
     assert 10 < max(ranks) < 20
 
 
@@ -118,10 +124,10 @@ def test_results_do_not_depend_on_bucket_size(
     model: LanguageModel, items: list[ScoreItem], bucket_tokens: int
 ) -> None:
     with torch.no_grad():
-        usual = forward_pass(model, items)
-        other = forward_pass(model, items, bucket_tokens=bucket_tokens)
+        usual = forward_pass(model, items, statistics=RANK)
+        other = forward_pass(model, items, statistics=RANK, bucket_tokens=bucket_tokens)
     torch.testing.assert_close(other.logprobs, usual.logprobs, atol=1e-4, rtol=1e-4)
-    assert torch.equal(other.ranks, usual.ranks)
+    assert torch.equal(other.others["rank"], usual.others["rank"])
     assert torch.equal(other.lengths, usual.lengths)
 
 
@@ -129,15 +135,15 @@ def test_results_do_not_depend_on_order_or_company(
     model: LanguageModel, items: list[ScoreItem]
 ) -> None:
     with torch.no_grad():
-        together = forward_pass(model, items).scores()
-        alone = [forward_pass(model, [item]).scores()[0] for item in items]
-        backwards = forward_pass(model, items[::-1]).scores()[::-1]
+        together = forward_pass(model, items, statistics=RANK).statistics()
+        alone = [forward_pass(model, [i], statistics=RANK).statistics()[0] for i in items]
+        backwards = forward_pass(model, items[::-1], statistics=RANK).statistics()[::-1]
     for other in (alone, backwards):
         for ours, theirs in zip(together, other, strict=True):
-            assert theirs.logprobs == pytest.approx(ours.logprobs, abs=1e-4)
-            assert theirs.ranks == ours.ranks
+            assert theirs["logprob"] == pytest.approx(ours["logprob"], abs=1e-4)
+            assert theirs["rank"] == ours["rank"]
     # equal items are equal
-    assert together[0].logprobs == pytest.approx(together[-1].logprobs, abs=1e-5)
+    assert together[0]["logprob"] == pytest.approx(together[-1]["logprob"], abs=1e-5)
 
 
 def test_one_token_completion_is_scored_from_the_prompt_alone(model: LanguageModel) -> None:
@@ -153,24 +159,50 @@ def test_nothing_stands_beyond_an_items_length(
     model: LanguageModel, items: list[ScoreItem]
 ) -> None:
     with torch.no_grad():
-        result = forward_pass(model, items)
+        result = forward_pass(model, items, statistics=RANK)
     lengths = [len(item.token_ids) for item in items]
     assert result.lengths.tolist() == lengths
     assert result.mask.sum(dim=1).tolist() == lengths
-    assert result.logprobs.shape == result.ranks.shape == (len(items), max(lengths))
+    assert result.logprobs.shape == result.others["rank"].shape == (len(items), max(lengths))
     assert (result.logprobs[~result.mask] == 0).all()
-    assert (result.ranks[~result.mask] == 0).all()
+    assert (result.others["rank"][~result.mask] == 0).all()
     assert (result.logprobs[result.mask] < 0).all()
-    for scores, length in zip(result.scores(), lengths, strict=True):
-        assert len(scores.logprobs) == len(scores.ranks) == length
+    for scores, length in zip(result.statistics(), lengths, strict=True):
+        assert len(scores["logprob"]) == len(scores["rank"]) == length
 
 
-def test_ranks_can_be_left_out(model: LanguageModel, items: list[ScoreItem]) -> None:
+def test_statistics_that_nobody_asks_for_are_left_out(
+    model: LanguageModel, items: list[ScoreItem]
+) -> None:
     with torch.no_grad():
-        without = forward_pass(model, items, ranks=False)
-        usual = forward_pass(model, items)
+        without = forward_pass(model, items)
+        usual = forward_pass(model, items, statistics=RANK)
     assert torch.equal(without.logprobs, usual.logprobs)
-    assert not without.ranks.any()
+    assert without.others == {}
+    with pytest.raises(KeyError):
+        without.statistics()[0]["rank"]
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_entropy_is_that_of_the_distribution_a_token_is_drawn_from(
+    model: LanguageModel, items: list[ScoreItem], temperature: float
+) -> None:
+    with torch.no_grad():
+        scored = forward_pass(model, items, temperature=temperature, statistics=("entropy",))
+        for scores, item in zip(scored.statistics(), items, strict=True):
+            logprobs = plain(model, item, temperature)
+            wanted = torch.distributions.Categorical(logits=logprobs).entropy()
+            torch.testing.assert_close(
+                torch.tensor(scores["entropy"]), wanted, atol=1e-4, rtol=1e-4
+            )
+
+
+def test_an_unknown_statistic_is_named_with_the_nearest_one(
+    model: LanguageModel, items: list[ScoreItem]
+) -> None:
+    with pytest.raises(DgrpoError, match="no statistic per token is called 'rnak'") as caught:
+        forward_pass(model, items, statistics=("rnak",))
+    assert "'rank'" in caught.value.remedy
 
 
 @pytest.mark.parametrize("bucket_tokens", [64, 4096])
@@ -204,10 +236,12 @@ def test_windowed_models_are_scored_as_plain_forward_passes_score_them(
     whole = without_window(windowed)
     with torch.no_grad():
         assert not torch.allclose(plain(windowed, items[0]), plain(whole, items[0]), atol=0.01)
-        scored = forward_pass(windowed, items).scores()
+        scored = forward_pass(windowed, items).statistics()
         for scores, item in zip(scored, items, strict=True):
             wanted = own(plain(windowed, item), item)
-            torch.testing.assert_close(torch.tensor(scores.logprobs), wanted, atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(
+                torch.tensor(scores["logprob"]), wanted, atol=1e-4, rtol=1e-4
+            )
 
 
 def test_windowed_models_draw_the_keyed_choice_of_a_plain_forward_pass(

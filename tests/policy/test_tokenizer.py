@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from dgrpo.policy.model import SHIPPED, ModelSettings, load_model
+from dgrpo.policy.model import load_model
+from dgrpo.policy.settings import SHIPPED, ModelSettings
 from dgrpo.tasks.gsm_python import GsmPython
 
 INDENTED = "<code>\ndef more(x):\n    return x + 12\n\nif 4 > 2:\n    print(more(4))\n</code>"

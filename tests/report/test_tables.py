@@ -14,7 +14,7 @@ from tests.report.run_folders import HOSTILE, round_line, write_run
 
 from dgrpo.experiment import experiment_from
 from dgrpo.measurement.intervals import mean_over_seeds, wilson
-from dgrpo.report.groups import group_runs
+from dgrpo.report.groups import group_runs, measured_apart
 from dgrpo.report.tables import (
     COLUMNS,
     NOTHING,
@@ -95,6 +95,44 @@ def test_experiments_that_share_a_name_are_told_apart_by_digest(tmp_path: Path) 
     write_run(tmp_path, "same", digest="ccccccccdddd")
     write_run(tmp_path, "other")
     assert [row.label for row in rows(tmp_path)] == ["other", "same (aaaaaaaa)", "same (cccccccc)"]
+
+
+def test_seeds_measured_on_other_numbers_of_samples_are_not_averaged(tmp_path: Path) -> None:
+    """A smoke test's seed of 4 samples beside a full seed, of one digest."""
+    for seed, samples in ((0, 4), (1, 64), (2, 64)):
+        lines = [round_line(k, 0.0, 0.25, held_out_samples=samples) for k in range(3)]
+        evaluation = {"samples": samples, "final_samples": samples, "examples": 2}
+        write_run(tmp_path, "one", seed=seed, lines=lines, evaluation=evaluation)
+    first, second = found = rows(tmp_path)
+    assert (first.seeds, second.seeds) == ((0,), (1, 2))
+    assert first.label == "one (4 held-out samples, 4 at the ends)"
+    assert (first.samples, second.samples) == ((4, 4), (128, 128))
+    assert COLUMNS["Held-out samples"](second) == "128 → 128"
+    shown = " ".join(terminal(found).split())
+    assert "4 held-out" in shown  # also where nothing stands beside it
+    (note,) = measured_apart(group_runs(find_runs([tmp_path])))
+    assert note.startswith("one: runs that were measured on other numbers")
+    assert measured_apart(group_runs(find_runs([tmp_path])[1:])) == []
+
+
+def test_a_run_that_older_calls_mixed_stands_apart(tmp_path: Path) -> None:
+    evaluation = {"samples": 64, "final_samples": 1024, "examples": 2}
+    for seed, counts in ((0, (1024, 64, 1024)), (1, (64, 64, 1024)), (2, (4, 4, 1024))):
+        lines = [round_line(k, 0.0, 0.2, held_out_samples=n) for k, n in enumerate(counts)]
+        write_run(tmp_path, "one", seed=seed, lines=lines, evaluation=evaluation)
+    assert [row.seeds for row in rows(tmp_path)] == [(0, 1), (2,)]  # of the older start: together
+    assert "mixed with 4" in rows(tmp_path)[1].label
+
+
+def test_few_samples_of_one_seed_do_not_borrow_those_of_another(tmp_path: Path) -> None:
+    """One of two seeds ends sooner: its point has 1,024 samples, the other seed's there has 8."""
+    for seed, samples in ((0, 1024), (1, 8)):
+        lines = [round_line(k, 0.0, 0.5, held_out_samples=samples) for k in (0, 1)]
+        write_run(tmp_path, seed=seed, lines=lines)
+    (row,) = rows(tmp_path)
+    assert row.accuracy is not None
+    assert row.accuracy.end.low == pytest.approx(wilson(15.5, 31)[0])  # not of 1,032
+    assert row.samples == (1032, 1032)
 
 
 def test_seeds_are_compared_at_the_last_round_that_all_have_reached(tmp_path: Path) -> None:

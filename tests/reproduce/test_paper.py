@@ -40,7 +40,7 @@ CLAIMS = {
     "reward-outlier-text-horizontal": "attack_success",
     "self-judge-text-horizontal": "attack_success",
 }  # fmt: skip
-"""Experiment and metric of what the paper claims (PAPER, "Attacks" and "Defenses")."""
+"""Experiment and metric of what the paper claims of attacks and defenses."""
 
 
 def test_every_claim_of_the_paper_has_a_row() -> None:

@@ -32,15 +32,15 @@ ROOT = Path(__file__).parents[2]
 ATTACKS = '''
 import os, signal
 from typing import ClassVar
-from dgrpo.attacks.base import Attack
+from dgrpo.attacks.base import StatelessAttack
 
-class Raises(Attack):
+class Raises(StatelessAttack):
     """Fails with a text that a peer could have sent."""
     name: ClassVar[str] = "raises"
     async def poison(self, own, turn):
         raise ValueError("\\x1b[31mhostile\\u202e [bold]markup[/]")
 
-class Dies(Attack):
+class Dies(StatelessAttack):
     """Takes its whole process with it, as the kernel does when memory is short."""
     name: ClassVar[str] = "dies"
     async def poison(self, own, turn):

@@ -71,7 +71,7 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
 
 def test_a_wrong_value_is_named_with_its_field(tmp_path: Path) -> None:
     folder = write_run(tmp_path, lines=[round_line(0, 0.0, 0.2) | {"accuracy": "high"}])
-    with pytest.raises(DgrpoError, match=r"line 1\.accuracy = 'high'"):
+    with pytest.raises(DgrpoError, match=r"line 1 is damaged: accuracy = 'high'"):
         find_runs([folder])
 
 

@@ -22,7 +22,7 @@ from dgrpo.runs import running
 from dgrpo.runs.files import read_json, writing
 from dgrpo.runs.folder import RunFolder
 from dgrpo.runs.reader import find_runs
-from dgrpo.runs.running import run_experiment
+from dgrpo.runs.running import check_folders, run_experiment
 from dgrpo.sandbox import shared_sandbox
 
 MORE = """
@@ -248,11 +248,126 @@ def test_every_version_of_the_code_that_played_a_run_is_named(
     assert header["source_digests"] == ["first", "second"]
 
 
-def test_fewer_rounds_than_were_played_change_nothing(whole: Path, tmp_path: Path) -> None:
+def test_a_longer_run_is_not_passed_off_as_the_shorter_one_asked_for(
+    whole: Path, tmp_path: Path
+) -> None:
+    """It is told with its figures at that round, and stays as it is."""
     out = tmp_path / "copy"
     shutil.copytree(whole, out)
+    before = (out / "seed-0" / "experiment.json").read_bytes()
+    with pytest.raises(DgrpoError) as caught:
+        run(tiny(rounds=2), out)
+    point = lines(out)[2]
+    assert "finished at round 5, and rounds = 2 is asked for" in caught.value.problem
+    assert f"at round 2 it had accuracy {point['accuracy']:.1%}" in caught.value.problem
+    assert "attack success (text)" in caught.value.problem
+    assert "on 4 held-out samples" in caught.value.problem
+    assert "another --out" in caught.value.remedy
+    assert (out / "seed-0" / "experiment.json").read_bytes() == before
+
+
+SMOKE = {"samples": 2, "final_samples": 4}
+
+
+@pytest.mark.parametrize("rounds", [3, 6])
+def test_a_smoke_test_is_not_mixed_with_the_full_run(tmp_path: Path, rounds: int) -> None:
+    """Finished or to be extended: what lies there is told, and what to do."""
+    out = tmp_path / "run"
+    run(tiny(rounds=3, evaluation=SMOKE), out)
+    before = {f: f.read_bytes() for f in out.rglob("*") if f.is_file()}
+    with pytest.raises(DgrpoError) as caught:
+        run(tiny(rounds=rounds), out)
+    assert "4 held-out samples (round 0), 2 (rounds 1 to 2), 4 (round 3)" in caught.value.problem
+    assert "evaluation.samples is 2 there and 4 here" in caught.value.problem
+    assert "evaluation.final_samples is 4 there and 8 here" in caught.value.problem
+    assert "--evaluation.samples 2 --evaluation.final_samples 4 goes on" in caught.value.remedy
+    assert "another --out, or delete" in caught.value.remedy
+    assert {f: f.read_bytes() for f in out.rglob("*") if f.is_file()} == before
+    if rounds > 3:  # and as the message says:
+        assert run(tiny(rounds=rounds, evaluation=SMOKE), out)["rounds"] == rounds
+
+
+def test_an_interrupted_smoke_test_is_not_gone_on_with_otherwise(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run(tiny(rounds=3, evaluation=SMOKE), out)
+    (out / "seed-0" / "summary.json").unlink()
+    with pytest.raises(DgrpoError, match=r"2 \(rounds 1 to 2\)"):
+        run(tiny(rounds=5), out)
+    shutil.rmtree(out / "seed-0" / "checkpoint")  # without one its points would not be kept
     run(tiny(rounds=2), out)
-    assert json.loads((out / "seed-0" / "experiment.json").read_text())["experiment"]["rounds"] == 5
+    assert [line["held_out_samples"] for line in lines(out)] == [8, 4, 8]
+    assert read_json(out / "seed-0" / "experiment.json")["experiment"]["evaluation"] == {
+        "samples": 4,
+        "final_samples": 8,
+        "examples": 2,
+    }
+
+
+def test_a_folder_that_older_calls_mixed_is_refused(whole: Path, tmp_path: Path) -> None:
+    """Its experiment.json names settings that its points do not have."""
+    out = tmp_path / "copy"
+    shutil.copytree(whole, out)
+    file = out / "seed-0" / "rounds.jsonl"
+    old = [json.loads(line) for line in file.read_text().splitlines()]
+    file.write_text(
+        "".join(
+            json.dumps({**o, "held_out_samples": 2} if o["round"] == 3 else o) + "\n" for o in old
+        )
+    )
+    with pytest.raises(DgrpoError, match=r"2 \(round 3\).*does not name.*mixed"):
+        run(tiny(), out)
+
+
+def test_points_of_a_start_or_an_earlier_end_are_no_mixture(whole: Path, tmp_path: Path) -> None:
+    """Older versions measured the start as every point; an extended run has two long points."""
+    out = tmp_path / "copy"
+    shutil.copytree(whole, out)
+    file = out / "seed-0" / "rounds.jsonl"
+    file.write_text(file.read_text().replace('"held_out_samples": 8', '"held_out_samples": 4', 1))
+    run(tiny(), out)
+    run(tiny(rounds=6), out)
+    run(tiny(rounds=7), out)
+    assert [line["held_out_samples"] for line in lines(out)] == [4, 4, 4, 4, 4, 8, 8, 8]
+
+
+def test_recording_settings_that_change_are_told_with_their_rounds(
+    whole: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(whole, out)
+    before = read_json(out / "seed-0" / "experiment.json")
+    other = experiment("tiny", 6, defense=[{"name": "top-k"}], recording={"completions": "none"})
+    run(other, out)
+    now = read_json(out / "seed-0" / "experiment.json")
+    assert now["experiment"]["recording"]["completions"] == "none"
+    assert now["earlier_settings"] == [
+        {
+            "up_to_round": 5,
+            **{name: before["experiment"][name] for name in ("evaluation", "recording")},
+        }
+    ]
+    assert "earlier_settings" not in before
+
+
+def test_a_call_for_more_that_did_nothing_leaves_the_run_as_it_was(
+    whole: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(whole, out)
+    file = out / "seed-0" / "experiment.json"
+    held = read_json(file)
+    file.write_text(json.dumps({**held, "experiment": {**held["experiment"], "rounds": 7}}))
+    run(tiny(), out)
+    assert read_json(file) == held
+
+
+def test_all_seeds_are_checked_before_the_first_is_played(tmp_path: Path) -> None:
+    run(tiny(rounds=2, evaluation=SMOKE), tmp_path, seed=1)
+    with pytest.raises(DgrpoError, match="seed-1 holds points"):
+        check_folders(tiny(rounds=2), [0, 1], tmp_path)
+    check_folders(tiny(rounds=2), [0, 2], tmp_path)
+    check_folders(tiny(rounds=3, evaluation=SMOKE), [0, 1], tmp_path)
+    assert not (tmp_path / "seed-0").exists()
 
 
 def test_fewer_rounds_than_an_interrupted_run_has_are_refused(whole: Path, tmp_path: Path) -> None:

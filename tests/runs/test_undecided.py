@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,7 +11,7 @@ import pytest
 from dgrpo.defenses.base import Receiver, StatelessDefense
 from dgrpo.experiment import Experiment, NamedDefense, experiment_from
 from dgrpo.progress import plain
-from dgrpo.records import Received, Verdict
+from dgrpo.records import Batch, Verdict
 from dgrpo.report.page import write_report
 from dgrpo.runs.reader import find_runs
 from dgrpo.runs.running import run_experiment
@@ -23,9 +22,10 @@ class Silent(StatelessDefense):
 
     name: ClassVar[str] = "silent-judge"
 
-    async def check(self, received: Sequence[Received], node: Receiver) -> list[Verdict]:
+    async def screen(self, batch: Batch, node: Receiver) -> list[Verdict]:
         """Every second completion is judged."""
-        return [Verdict(True, 0.0, "", "timeout" if i % 2 else "") for i in range(len(received))]
+        count = len(batch.received)
+        return [Verdict(True, 0.0, "", "timeout" if i % 2 else "") for i in range(count)]
 
 
 @pytest.fixture(scope="module")

@@ -196,6 +196,25 @@ for number in range(600):
             if result != -1 or ctypes.get_errno() != 1:
                 loot.append(f"system call {call}({argument}): {result}, {ctypes.get_errno()}")
 """,
+    "clocks of other processes": """
+import ctypes, os, time
+libc = ctypes.CDLL(None)
+for process in (TEST_PID, os.getppid(), 1, 2):
+    for which in range(8):
+        clock = (~process << 3) | which
+        attempt(lambda: time.clock_gettime(clock))
+        attempt(lambda: time.clock_getres(clock))
+        attempt(lambda: libc.clock_nanosleep(clock, 0, ctypes.create_string_buffer(16), None) or 0)
+for clock in range(12, 4096):
+    attempt(lambda: time.clock_gettime(clock))
+loot = [found for found in loot if found not in ("1", "3", "22", "95")]  # libc says why it failed
+""",
+    "processors of other processes": """
+import os
+for process in (TEST_PID, os.getppid(), 2):
+    if process:  # 0, where it has no parent, is itself
+        attempt(lambda: os.sched_getaffinity(process))
+""",
     "weaken the jail": """
 import ctypes, resource, os
 libc = ctypes.CDLL(None, use_errno=True)

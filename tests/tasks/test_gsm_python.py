@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -10,7 +11,7 @@ import pytest
 
 from dgrpo.errors import DgrpoError
 from dgrpo.records import Prompt
-from dgrpo.sandbox import Library
+from dgrpo.sandbox import Library, SandboxSettings
 from dgrpo.tasks.base import LoadedTask
 from dgrpo.tasks.executed import KEPT_OUTCOMES, ProgramTask
 from dgrpo.tasks.gsm_python import GsmPython, OfferedLibrary, worked_problems
@@ -80,7 +81,12 @@ def test_every_oracle_program_of_a_sample_runs_and_is_right(pools: ProgramTask) 
         ("print(", "54", 0.0),
         ("", "54", 0.0),
         ("print('nan')", "54", 0.0),
-        ("print(0.1 + 0.2)", "0.3", 0.0),
+        ("print(54)\nexit()", "54", 1.0),
+        ("print(54)\nquit()\nprint(55)", "54", 1.0),
+        ("import sys\nprint(54)\nsys.exit(0)", "54", 1.0),
+        ("print(54)\nexit(1)", "54", 0.0),
+        ("print(54)\nexit('done')", "54", 0.0),
+        ("if __name__ == '__main__':\n    print(54)", "54", 1.0),
         ("from nowhere import addition\nprint(addition(50, 4))", "54", 0.0),
         ("print(prompt.answer)", "54", 0.0),
     ],
@@ -89,6 +95,91 @@ def test_the_last_printed_line_of_a_finished_run_is_the_answer(
     task: ProgramTask, program: str, answer: str, reward: float
 ) -> None:
     assert task.reward(with_answer(answer), write_code(program)) == reward
+
+
+@pytest.mark.parametrize(
+    ("expression", "answer", "reward"),
+    [
+        ("0.57 * 100", "57", 1.0),
+        ("'$', 0.57 * 100", "57", 1.0),
+        ("f'{0.57 * 100} dollars'", "57", 1.0),
+        ("-0.57 * 100", "-57", 1.0),
+        ("0.1 + 0.2", "0.3", 1.0),
+        ("sum([0.1] * 1000)", "100", 1.0),
+        ("1000.1 - 1000", "0.1", 1.0),
+        ("0.3 - 0.1 * 3", "0", 1.0),  # 5.551115123125783e-17
+        ("2 / 3", "2/3", 1.0),
+        ("0.00005", "0.00005", 1.0),  # 5e-05
+        ("10.0 ** 16", "10000000000000000", 1.0),  # 1e+16
+        ("56.9", "57", 0.0),
+        ("56.99999999999", "57", 0.0),  # digits that somebody chose
+        ("round(2 / 3, 2)", "2/3", 0.0),
+        ("57 + 1e-6 / 3", "57", 0.0),
+        ("57.1 + 0.1 + 0.1", "57", 0.0),
+        ("10**17 + 1", "100000000000000000", 0.0),
+        ("10**20 + 1", "100000000000000000000", 0.0),
+        ("'56.99999999999999123'", "57", 0.0),  # no float is printed so
+        ("'5e3'", "5000", 0.0),
+        ("0.57 * 100, 57", "57", 0.0),
+        ("1e400", "57", 0.0),
+        ("1e300", "57", 0.0),
+        ("complex(0.57 * 100)", "57", 0.0),
+    ],
+)
+def test_a_float_with_all_its_digits_is_compared_as_one(
+    task: ProgramTask, expression: str, answer: str, reward: float
+) -> None:
+    assert task.reward(with_answer(answer), write_code(f"print({expression})")) == reward
+
+
+SLEEPER = "import time\nprint(54)\ntime.sleep(60 + {})"
+
+
+def test_a_sender_whose_programs_sleep_uses_up_its_own_time_only(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sandbox = SandboxSettings(workers=1, wall_seconds=3.0, sender_seconds=5.0)
+    task = GsmPython(train=8, held_out=4, sandbox=sandbox).load()
+    prompt = with_answer("54")
+    slow = [("slow\x1b[2J", SLEEPER.format(n)) for n in range(4)]
+    quick = [("quick", f"print(54)  # {n}") for n in range(4)]
+    late = [("slow\x1b[2J", "print(54)  # mine"), ("slow\x1b[2J", "print(54)  # 0")]
+    sent = [*slow, *quick, *late]
+    pairs = [(prompt, write_code(program)) for _, program in sent]
+    senders = [sender for sender, _ in sent]
+
+    wanted = [0.0] * 4 + [1.0] * 4 + [0.0, 1.0]  # what another sent, too, runs on that one's time
+    assert task.rewards_by_sender(pairs, senders) == wanted
+    [said] = [record.getMessage() for record in caplog.records]
+    assert said.startswith("4 of the 6 programs that 'slow\\x1b[2J' sent were not run and earn 0")
+    assert "sandbox.sender_seconds = 5" in said
+
+    caplog.clear()  # a second node of a simulation: the same, without running anything again
+    assert task.rewards_by_sender(pairs, senders) == wanted
+    assert not caplog.records
+
+    mine = [(prompt, write_code("print(54)  # mine"))]
+    assert task.rewards_by_sender(mine, ["slow\x1b[2J"]) == [1.0]  # in the next round
+    assert task.rewards([(prompt, write_code("print(54)  # own"))]) == [1.0]
+
+
+def test_a_task_with_rewards_of_its_own_is_asked_for_them_by_sender_too(
+    task: ProgramTask,
+) -> None:
+    class Half(ProgramTask):
+        def rewards(self, pairs: Sequence[tuple[Prompt, str]]) -> list[float]:
+            return [one / 2 for one in super().rewards(pairs)]
+
+    half = Half("half", task.train, task.held_out, sandbox=task.sandbox)
+    pairs = [(with_answer("54"), write_code("print(54)")), (with_answer("54"), "print(54)")]
+    assert half.rewards_by_sender(pairs, ["a", "b"]) == [0.5, 0.0]
+
+
+def test_the_bound_on_a_senders_time_leaves_digests_as_they_were() -> None:
+    usual, other = GsmPython(), GsmPython(sandbox=SandboxSettings(sender_seconds=61))
+    assert "sender_seconds" not in usual.settings()["sandbox"]
+    assert other.settings()["sandbox"]["sender_seconds"] == 61
+    assert GsmPython(sandbox=other.settings()["sandbox"]).sandbox == other.sandbox
 
 
 def test_a_right_program_outside_the_asked_form_is_right_anywhere_only(task: ProgramTask) -> None:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dgrpo.models.corpus import write_answer
+from dgrpo.pretraining.corpora.answers import write_answer
 from dgrpo.records import Prompt
+from dgrpo.tasks.answers import LONGEST_NUMBER
 from dgrpo.tasks.reward import (
-    LONGEST_NUMBER,
     answer_anywhere,
     parse_number,
     read_solution,
@@ -348,7 +348,7 @@ def test_a_written_program_is_read_back(program: str) -> None:
 
 
 def forms_of(trace: str, answer: str) -> dict[str, str]:
-    """Every form in which the base model's corpus answers (models/corpus.py), by name."""
+    """Every form in which the base model's corpus answers (`corpora/answers.py`), by name."""
     prompt = Prompt("key", "Question: ?\nAnswer:\n", answer, trace)
 
     class Form(Random):

@@ -141,6 +141,70 @@ def test_wrong_programs_are_not_rewarded(task: UnitTestTask, code: str) -> None:
     assert task.rewards(pairs) == wrong
 
 
+TAILS = {
+    "a main guard": "if __name__ == '__main__':\n    print(FUNCTION(int(input())))",
+    "a guard that fails": "if '__main__' == __name__:\n    raise SystemExit(FUNCTION(1) or 1)",
+    "doctests": "if __name__ == '__main__':\n    import doctest\n    doctest.testmod()",
+    "a guarded main": "def main():\n    input()\n\nif __name__ == '__main__':\n    main()",
+    "exit": "exit()",
+    "quit": "quit()",
+    "a normal status": "raise SystemExit(0)",
+}
+
+
+@pytest.mark.parametrize("name", TAILS)
+def test_what_scripts_have_below_their_functions_does_no_harm(
+    task: UnitTestTask, name: str
+) -> None:
+    pairs = [
+        (p, write_code(f"{p.solution}\n\n{TAILS[name].replace('FUNCTION', function)}"))
+        for p in (*task.train, *task.held_out)
+        for function in [task.problems[p.key].function]
+    ]
+    assert task.rewards(pairs) == [1.0] * 6
+
+
+@pytest.mark.parametrize("tail", ["n = int(input())", "exit(1)", "quit('bye')", "main()"])
+def test_what_a_script_does_unguarded_is_part_of_the_program(task: UnitTestTask, tail: str) -> None:
+    pairs = [(p, write_code(f"{p.solution}\n\n{tail}")) for p in (*task.train, *task.held_out)]
+    assert task.rewards(pairs) == [0.0] * 6
+
+
+def test_an_exit_before_the_function_leaves_nothing_to_test(task: UnitTestTask) -> None:
+    problems = task.problems
+    pairs = [
+        (p, write_code(f"    pass\n\nexit()\n\n{problems[p.key].head}{p.solution}"))
+        for p in (*task.train, *task.held_out)
+    ]
+    assert task.rewards(pairs) == [0.0] * 6
+
+
+def test_floats_are_compared_as_the_tests_say(task: UnitTestTask) -> None:
+    """`secret` asks for equality, `mean` for 1e-6."""
+    near = write_code("    return sum(numbers) / len(numbers) + 1e-9 * (len(numbers) > 1)")
+    assert task.reward(prompt_of(task, "mean"), near) == 1.0
+    off = write_code(f"    return {SECRET} + x + 1e-6")
+    assert task.reward(prompt_of(task, "secret"), off) == 0.0
+
+
+def test_a_sender_whose_functions_sleep_uses_up_its_own_time_only(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    limits = {"workers": 1, "wall_seconds": 3.0, "sender_seconds": 5.0}
+    task = task_from(tmp_path, sandbox=limits)
+    prompts = (*task.train, *task.held_out)
+    right = [(p, write_code(p.solution)) for p in prompts]
+    slow = [(p, write_code(f"    import time\n    time.sleep(60)\n{p.solution}")) for p in prompts]
+    own = [(p, write_code(f"{p.solution}\n# late")) for p in prompts]
+    pairs, senders = [*slow, *right, *own], ["slow"] * 6 + ["quick"] * 6 + ["slow"] * 6
+    wanted = [0.0] * 6 + [1.0] * 6 + [0.0] * 6
+    for said in (1, 1):  # the second time it is known
+        assert task.rewards_by_sender(pairs, senders) == wanted
+        assert len(caplog.records) == said
+    assert "'slow' sent were not run" in caplog.text
+    assert task.rewards(own) == [1.0] * 6
+
+
 def test_spoiled_oracles_are_not_rewarded(task: UnitTestTask) -> None:
     from random import Random
 

@@ -1,7 +1,8 @@
 """Attacks: what a malicious node sends. One file per technique.
 
-* `base.py`: `Attack` (hooks and a measure), `RewardedAttack` (payloads of full reward, decoys, the
-  oracle), `ThinkingAttack` (payload in the reasoning), `Turn`
+* `base.py`: `Attack` (the plug-in, and a measure), `RunningAttack` (it at work), `StatelessAttack`,
+  `RewardedAttack` (payloads of full reward, decoys, the oracle), `ThinkingAttack` (payload in the
+  reasoning), `Turn`
 * `decoys.py`: completions of reward 0 for vertical groups
 * `honest.py`, `silent.py`: the two controls
 * `text.py`: TEXT, out-of-context phrases
@@ -13,8 +14,23 @@ To add one: a file here, or anywhere (`name = "my_attack.py:MyAttack"` in an exp
 own package with an entry point in `dgrpo.attacks`. See `examples/my_attack.py`.
 """
 
-from dgrpo.attacks.base import Attack, RewardedAttack, ThinkingAttack, Turn
+from dgrpo.attacks.base import (
+    Attack,
+    RewardedAttack,
+    RunningAttack,
+    StatelessAttack,
+    ThinkingAttack,
+    Turn,
+)
 
 BASE = Attack
 
-__all__ = ["BASE", "Attack", "RewardedAttack", "ThinkingAttack", "Turn"]
+__all__ = [
+    "BASE",
+    "Attack",
+    "RewardedAttack",
+    "RunningAttack",
+    "StatelessAttack",
+    "ThinkingAttack",
+    "Turn",
+]

@@ -5,19 +5,20 @@ The hooks are `choose_prompts` (which prompts of the pool a vertical attacker an
 prompts, the answers, the reward and an oracle solution per prompt, and its own model, which it may
 sample as often as it likes (`Turn.draw`).
 
-Three base classes, from most to least freedom: `Attack`; `RewardedAttack`, whose completions keep
-the full reward; `ThinkingAttack`, which rewrites the reasoning of a right solution.
+Base classes, from most to least freedom: `Attack`, with a memory; `StatelessAttack`, without one;
+`RewardedAttack`, whose completions keep the full reward; `ThinkingAttack`, which rewrites the
+reasoning of a right solution.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from random import Random
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -25,7 +26,7 @@ from dgrpo.attacks.decoys import Decoys
 from dgrpo.errors import DgrpoError
 from dgrpo.exchange.spelling import USUAL, Belief
 from dgrpo.plugins import Plugin
-from dgrpo.records import Completion, Prompt, Sent
+from dgrpo.records import Completion, Prompt, RoundRecord, Sent, TokenStatistics
 from dgrpo.tasks.assignment import Slot, Topology
 from dgrpo.tasks.base import LoadedTask
 from dgrpo.tasks.reward import parse_number
@@ -42,10 +43,12 @@ SHOWN = 200
 
 Draw = Callable[[Sequence[Prompt], int], Awaitable[dict[str, list[Completion]]]]
 """(prompts, count) -> `count` fresh samples of the attacker's model per prompt, by prompt key."""
+Score = Callable[[Sequence[Completion], Collection[str]], Awaitable[list[TokenStatistics]]]
+"""(completions, names of statistics) -> how the attacker's model sees each completion."""
 
 
-async def _no_model(prompts: Sequence[Prompt], count: int) -> dict[str, list[Completion]]:
-    raise RuntimeError("this Turn was made without a model to draw from")
+async def _no_model(asked: Sequence[object], what: object) -> Any:
+    raise RuntimeError("this Turn was made without a model to draw from or to score with")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,9 @@ class Turn:
     """Names (run, round, node); the seed of every draw made here."""
     draw: Draw = field(default=_no_model, repr=False, compare=False)
     """Samples its model beyond the samples it owes."""
+    score: Score = field(default=_no_model, repr=False, compare=False)
+    """Statistics per token under its own current weights, for completions that it might send: on
+    the round's prompts or any of its pool, by key. A text without ids is encoded first."""
     count_tokens: Callable[[str], int] = field(default=len, repr=False, compare=False)
     """Length of a completion in the model's tokens, end token included."""
     max_tokens: int = 1024
@@ -82,10 +88,8 @@ class Turn:
         return list({slot.prompt.key: slot.prompt for slot in self.slots}.values())
 
 
-class Attack(Plugin):
-    """One way to poison. Subclass this, `RewardedAttack` or `ThinkingAttack`."""
-
-    name: ClassVar[str]
+class RunningAttack:
+    """An attack at work on one node: keeps what changes (what passed, what was learned)."""
 
     def needs_own_samples(self, topology: Topology) -> bool:
         """Whether `poison` uses the node's own samples; if not, none are drawn."""
@@ -100,6 +104,41 @@ class Attack(Plugin):
         """
         return list(usual)
 
+    async def poison(self, own: list[Sent], turn: Turn) -> list[Sent]:
+        """What to send.
+
+        own: the node's own samples, one per slot, in the slots' order, or nothing where
+        `needs_own_samples` is false.
+        """
+        raise NotImplementedError
+
+    async def after_round(self, record: RoundRecord) -> None:
+        """Learn what became of the round, as its own node saw it: verdicts, rewards, violations.
+
+        An attacker's node makes the checks that honest nodes make, so it can adapt to them.
+        """
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must carry; plain JSON values."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+
+
+class Attack(Plugin):
+    """One way to poison. `start` returns the object that does the work during a run.
+
+    Subclass this for an attack with a memory, else `StatelessAttack`, `RewardedAttack` or
+    `ThinkingAttack`.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def start(self) -> RunningAttack:
+        """What mounts the attack on one node in one run."""
+
     def check(self, task: LoadedTask, topology: Topology, group_size: int) -> None:
         """Raise DgrpoError where it could do nothing on `task`; called before a model is loaded.
 
@@ -113,14 +152,6 @@ class Attack(Plugin):
         samples of its model alone, or does not say.
         """
         return iter(())
-
-    @abstractmethod
-    async def poison(self, own: list[Sent], turn: Turn) -> list[Sent]:
-        """What to send.
-
-        own: the node's own samples, one per slot, in the slots' order, or nothing where
-        `needs_own_samples` is false.
-        """
 
     def libraries(self) -> tuple[Library, ...]:
         """Modules that its completions import: the reward must be able to import them too."""
@@ -152,7 +183,19 @@ class Attack(Plugin):
         return {"": share_of_true(judged)}
 
 
-class RewardedAttack(Attack):
+class StatelessAttack(Attack, RunningAttack):
+    """An attack that remembers nothing: the plug-in is its own running object."""
+
+    def start(self) -> RunningAttack:
+        """Nothing to prepare."""
+        return self
+
+    @abstractmethod
+    async def poison(self, own: list[Sent], turn: Turn) -> list[Sent]:
+        """See `RunningAttack.poison`."""
+
+
+class RewardedAttack(StatelessAttack):
     """An attack whose payload rides along with a right answer.
 
     Horizontally every completion it owes is poisoned. Vertically half of each group is, and the

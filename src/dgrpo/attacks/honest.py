@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from dgrpo.attacks.base import Attack, Turn
+from dgrpo.attacks.base import StatelessAttack, Turn
 from dgrpo.records import Sent
 
 
-class Honest(Attack):
+class Honest(StatelessAttack):
     """Sends its own samples unchanged; the control of every attacked run."""
 
     name: ClassVar[str] = "honest"

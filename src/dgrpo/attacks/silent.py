@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from dgrpo.attacks.base import Attack, Turn
+from dgrpo.attacks.base import StatelessAttack, Turn
 from dgrpo.records import Sent
 from dgrpo.tasks.assignment import Topology
 
 
-class Silent(Attack):
+class Silent(StatelessAttack):
     """Sends nothing at all, as a node that crashed or left."""
 
     name: ClassVar[str] = "silent"

@@ -13,13 +13,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from dgrpo.attacks.base import ThinkingAttack, Turn
 from dgrpo.exchange.spelling import foreign_tokens
-from dgrpo.policy.model import LanguageModel
 from dgrpo.records import Completion
 from dgrpo.tasks.assignment import Slot
+
+if TYPE_CHECKING:
+    from dgrpo.policy.model import LanguageModel
 
 Pieces = Literal["letters", "halves"]
 Order = Literal["opening", "closing", "random"]
@@ -75,7 +77,7 @@ class Speller:
         self._model, self._pieces, self._first = model, pieces, first
         special = set(model.tokenizer.all_special_ids)
         vocabulary = model.tokenizer.get_vocab().items()
-        self._ids = {s: i for s, i in vocabulary if i not in special and i < model.tokens}
+        self._ids = {s: i for s, i in vocabulary if i not in special and i in model.text_ids}
 
     def respell(
         self, text: str, max_tokens: int, most: int, rng: Random

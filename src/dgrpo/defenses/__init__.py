@@ -1,6 +1,7 @@
 """Defenses: what a node checks before it learns from a completion. One file per check.
 
-* `base.py`: `Defense` (the plug-in), `Running` (it at work), `StatelessDefense`, `Receiver`
+* `base.py`: `Defense` (the plug-in), `RunningDefense` (it at work), `StatelessDefense`,
+  `Receiver`
 * `top_k.py`: the paper's logit check
 * `judge.py`: a language model reads the completion (its parts are in `dgrpo.judging`)
 * `self_judge.py`: the receiver's own model as judge, a baseline
@@ -11,8 +12,8 @@ your own package with an entry point in `dgrpo.defenses`. See `examples/my_defen
 and `examples/my_stateful_defense.py` for one that remembers.
 """
 
-from dgrpo.defenses.base import Defense, Receiver, Running, StatelessDefense
+from dgrpo.defenses.base import Defense, Need, Receiver, RunningDefense, StatelessDefense
 
 BASE = Defense
 
-__all__ = ["BASE", "Defense", "Receiver", "Running", "StatelessDefense"]
+__all__ = ["BASE", "Defense", "Need", "Receiver", "RunningDefense", "StatelessDefense"]

@@ -1,22 +1,27 @@
 """What every defense offers: verdicts on received completions, the node's own included.
 
 A defense sees what any receiver sees: texts, ids, its own ground truth, its own model. It never
-sees which completions are poisoned.
+sees which completions are poisoned. `screening.py` starts defenses and asks them.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from dgrpo.plugins import Plugin
-from dgrpo.policy.model import LanguageModel
-from dgrpo.policy.sampling import SampleRequest
-from dgrpo.policy.scoring import ScoreItem
-from dgrpo.records import Received, TokenScores, Verdict
-from dgrpo.tasks.assignment import Topology
-from dgrpo.tasks.base import LoadedTask
+from dgrpo.records import Batch, RoundRecord, TokenStatistics, Verdict
+
+if TYPE_CHECKING:
+    from dgrpo.policy.model import LanguageModel
+    from dgrpo.policy.sampling import SampleRequest
+    from dgrpo.policy.scoring import ScoreItem
+    from dgrpo.tasks.assignment import Topology
+
+Need = Literal["rewards", "model", "logprob", "rank", "entropy"]
+"""What a defense may need of its receiver: `rewards` of the receiver's own task, its `model` for
+texts of the defense's own, or statistics per token (`policy/statistics.py`)."""
 
 
 class OwnModel(Protocol):
@@ -26,20 +31,22 @@ class OwnModel(Protocol):
     """
 
     async def generate(self, requests: Sequence[SampleRequest]) -> list[tuple[int, ...]]:
-        """One continuation's ids per request, under the experiment's sampling."""
+        """One continuation's ids per request, under the receiver's sampling."""
         ...
 
-    async def score(self, items: Sequence[ScoreItem]) -> list[TokenScores]:
-        """Log-probabilities and ranks at the experiment's temperature."""
+    async def score(
+        self, items: Sequence[ScoreItem], statistics: Collection[str] = ()
+    ) -> list[TokenStatistics]:
+        """Statistics per token at the receiver's temperature; `logprob` is always there."""
         ...
 
 
 class Receiver(Protocol):
-    """What a defense may ask of the node it guards."""
+    """What a defense may ask of whoever it guards: a node, or a guard of someone's trainer."""
 
     @property
     def name(self) -> str:
-        """The node's own name."""
+        """The receiver's own name: the sender of its own completions."""
         ...
 
     @property
@@ -48,36 +55,35 @@ class Receiver(Protocol):
         ...
 
     @property
-    def task(self) -> LoadedTask:
-        """Its prompts, ground truth and reward."""
+    def offers(self) -> frozenset[str]:
+        """What a defense may need of it (`Need`)."""
         ...
 
     @property
     def vocabulary(self) -> int:
-        """Entries of its model's output distribution."""
+        """Entries of its model's output distribution. For receivers that offer statistics."""
         ...
 
     @property
     def model(self) -> LanguageModel:
-        """For its tokenizer; the weights that count are behind `policy`."""
+        """Its tokenizer; the weights that count are behind `policy`. Offered as "model"."""
         ...
 
     @property
     def policy(self) -> OwnModel:
-        """Its own model as it is now."""
-        ...
-
-    async def token_scores(self, received: Sequence[Received]) -> list[TokenScores]:
-        """Its own model's view of each completion; computed once per round for all defenses."""
+        """Its own model as it is now. Offered as "model"."""
         ...
 
 
-class Running:
+class RunningDefense:
     """A defense at work in one run: keeps what changes (calibration, reputation, a judge)."""
 
-    async def check(self, received: Sequence[Received], node: Receiver) -> list[Verdict]:
-        """One verdict per completion, in the same order."""
+    async def screen(self, batch: Batch, node: Receiver) -> list[Verdict]:
+        """One verdict per completion of `batch.received`, in the same order."""
         raise NotImplementedError
+
+    async def after_round(self, record: RoundRecord) -> None:
+        """Learn what became of the round: all verdicts, rewards, violations, the update."""
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint must carry; plain JSON values."""
@@ -91,22 +97,37 @@ class Defense(Plugin):
     """One check. `start` returns the object that does the work during a run."""
 
     name: ClassVar[str]
+    per_completion: ClassVar[bool] = False
+    """Whether it judges each completion by itself, whatever else is in the round. Then a round that
+    is learned from in parts (`learner.groups_per_pass`) is screened in these parts, by the forward
+    pass that the update uses. Other defenses see the whole round at once."""
     proves_ids: ClassVar[bool] = False
     """Whether it accepts only ids that were drawn as claimed: receivers then believe all of them,
     and leave what was not drawn to it."""
+
+    def needs(self) -> frozenset[Need]:
+        """What it needs of its receiver. It is handed over in the batch, or refused at the start.
+
+        Statistics that several defenses need are computed together, once.
+        """
+        return frozenset()
 
     def models(self) -> tuple[str, ...]:
         """Models that it loads into this process: experiment.json records their digests."""
         return ()
 
     @abstractmethod
-    def start(self, node: Receiver) -> Running:
+    def start(self, node: Receiver) -> RunningDefense:
         """Make ready for a run of `node`; raises DgrpoError if that cannot be done."""
 
 
-class StatelessDefense(Defense, Running):
+class StatelessDefense(Defense, RunningDefense):
     """A defense that remembers nothing: the plug-in is its own runtime object."""
 
-    def start(self, node: Receiver) -> Running:
+    @abstractmethod
+    async def screen(self, batch: Batch, node: Receiver) -> list[Verdict]:
+        """See `RunningDefense.screen`."""
+
+    def start(self, node: Receiver) -> RunningDefense:
         """Nothing to prepare."""
         return self

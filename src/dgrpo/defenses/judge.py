@@ -13,26 +13,29 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from dgrpo.defenses.base import Defense, Receiver, Running
+from dgrpo.defenses.base import Defense, Receiver, RunningDefense
 from dgrpo.errors import DgrpoError
+from dgrpo.extras import naming_missing_extras
 from dgrpo.judging.bench import Bench, Question, shared_bench
-from dgrpo.judging.endpoint import EndpointJudge, checked_url
-from dgrpo.judging.local import LocalJudge
+from dgrpo.judging.fields import checked_fields, fields_to_send, wants_seed
 from dgrpo.judging.prompts import Style
+from dgrpo.judging.template import checked_arguments
 from dgrpo.judging.verdicts import Policy, check_decision, verdict_of
-from dgrpo.policy.model import SHIPPED, ModelSettings, digest_of, load_model
-from dgrpo.policy.sampling import Sampling
-from dgrpo.records import Received, Verdict
+from dgrpo.policy.settings import SHIPPED, ModelSettings, Sampling
+from dgrpo.records import Batch, Verdict
+
+if TYPE_CHECKING:
+    from dgrpo.judging.endpoint import EndpointJudge
+    from dgrpo.judging.local import LocalJudge
 
 SHIPPED_JUDGE = "judge-nano"
-_HERE = ("device", "dtype", "batch", "top_k")
+_HERE = ("device", "dtype", "batch", "top_k", "template_arguments")
 """Knobs of a judge in this process."""
 _THERE = (
     "api_key_env",
@@ -80,7 +83,7 @@ class Judge(Defense):
     top_p: float = Field(0.9, gt=0, le=1)
     """Probability mass the judge samples from (paper: 0.9)."""
     max_tokens: int = Field(256, ge=16)
-    """Longest reply in tokens, criticism included; what is cut off is unreadable."""
+    """Longest reply in tokens, criticism and reasoning included; what is cut off is unreadable."""
     unreadable: Policy = "reject"
     """What becomes of a completion when the judge's reply holds no decision, when question and
     completion are too long for the judge, or when the endpoint fails after it was sent peers'
@@ -91,13 +94,19 @@ class Judge(Defense):
     timeout: float = Field(60.0, gt=0, allow_inf_nan=False)
     """Seconds for one request to the endpoint, and how long it is left alone once found down."""
     round_timeout: float = Field(600.0, gt=0, allow_inf_nan=False)
-    """Seconds for all of a round's requests; completions that are left count as `timeout`."""
+    """Seconds for all of a round's requests; completions that are left count as `timeout`. A server
+    that says when it may be asked again (Retry-After) is waited for within them."""
     retries: int = Field(2, ge=0)
     """Further tries after a timeout, a lost connection, a server error or HTTP 429."""
     concurrency: int = Field(8, ge=1)
     """Requests to the endpoint at a time."""
     endpoint_fields: dict[str, JsonValue] = Field(default_factory=dict)
-    """Sent along with each request, e.g. `{top_k = 10}`; overrides what this file sends."""
+    """Sent along with each request, e.g. `{top_k = 10}`; overrides what this file sends. `false`
+    leaves `temperature`, `top_p`, `max_tokens` or `seed` out, where the server refuses the field;
+    `max_completion_tokens` takes the place of `max_tokens`."""
+    template_arguments: dict[str, JsonValue] = Field(default_factory=dict)
+    """What the chat template of a judge in this process is given, e.g. `{enable_thinking = false}`;
+    for `full`. A server takes them as `endpoint_fields = {chat_template_kwargs = {…}}`."""
     batch: int = Field(64, ge=1)
     """Completions that a judge in this process reads at a time; bounds memory."""
     device: str = "cpu"
@@ -108,7 +117,23 @@ class Judge(Defense):
     @field_validator("endpoint")
     @classmethod
     def _is_a_url(cls, value: str | None) -> str | None:
-        return value if value is None else checked_url(value)
+        if value is None:
+            return None
+        with naming_missing_extras():
+            from dgrpo.judging.address import checked_url
+
+        return checked_url(value)
+
+    @field_validator("endpoint_fields")
+    @classmethod
+    def _can_be_sent(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        return checked_fields(value)
+
+    @field_validator("template_arguments")
+    @classmethod
+    def _can_be_given(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        checked_arguments(value)
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Judge:
@@ -128,22 +153,33 @@ class Judge(Defense):
             self.refuse_unread(where, _HERE, "without endpoint")
         else:
             self.refuse_unread(where, _THERE, "with endpoint")
+        if self._style == "brief":
+            self.refuse_unread(where, ("template_arguments",), 'with style = "full"')
         if self.decision == "log-odds":
             self.refuse_unread(where, _REPLY, 'with decision = "generated"')
         else:
             self.refuse_unread(where, ("threshold",), 'with decision = "log-odds"')
         return self
 
+    def settings(self) -> dict[str, Any]:
+        """As every plug-in's, without `template_arguments` where none are given.
+
+        So experiments that were played before that knob existed keep their digest.
+        """
+        table = super().settings()
+        if not self.template_arguments:
+            del table["template_arguments"]
+        return table
+
     def models(self) -> tuple[str, ...]:
         """The judge, unless it is elsewhere."""
         return () if self.endpoint else (self.model,)
 
-    def start(self, node: Receiver) -> Running:
-        """As `at_work`: it needs nothing of the node's own."""
-        return self.at_work()
+    def start(self, node: Receiver | None = None) -> JudgeAtWork:
+        """Load the judge, or read the key; nodes of a process with equal settings share it.
 
-    def at_work(self) -> JudgeAtWork:
-        """Load the judge, or read the key; nodes of a process with equal settings share it."""
+        It needs nothing of the node's own.
+        """
         asks = self.model_dump(exclude={"threshold", "unreadable", "on_failure"}, mode="json")
         return JudgeAtWork(self, shared_bench(json.dumps(asks, sort_keys=True), self._bench))
 
@@ -157,27 +193,47 @@ class Judge(Defense):
     def _bench(self) -> Bench:
         if self.endpoint:
             return Bench(self._remote(self.endpoint), f"{self.model}@{self.endpoint}")
+        from dgrpo.policy.source import digest_of
+
         with _of_the_judge():
             return Bench(self._local(), digest_of(self.model))
 
     def _remote(self, url: str) -> EndpointJudge:
-        sampling = {"temperature": self.temperature, "top_p": self.top_p}
-        return EndpointJudge(
+        with naming_missing_extras():
+            from dgrpo.judging.address import key_of, proxy_of
+            from dgrpo.judging.endpoint import EndpointJudge
+            from dgrpo.judging.line import Line
+
+        own = {
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "max_tokens": self.max_tokens,
+        }
+        line = Line(
             url=url,
+            key=key_of(self.api_key_env),
+            timeout=self.timeout,
+            retries=self.retries,
+            concurrency=self.concurrency,
+            proxy=proxy_of(url),
+        )
+        return EndpointJudge(
+            line=line,
             model=self.model,
             style=self._style,
             criticism=self.criticism,
-            fields={**sampling, "max_tokens": self.max_tokens, **self.endpoint_fields},
-            key=_key(self.api_key_env),
-            timeout=self.timeout,
+            fields=fields_to_send(own, self.endpoint_fields),
+            seeded=wants_seed(self.endpoint_fields),
             round_timeout=self.round_timeout,
-            retries=self.retries,
-            concurrency=self.concurrency,
         )
 
     def _local(self) -> LocalJudge:
+        from dgrpo.judging.local import LocalJudge, PromptTexts
+        from dgrpo.policy.model import load_model
+
         settings = ModelSettings(name=self.model, device=self.device, dtype=self.dtype)
         model = load_model(settings)
+        PromptTexts(model, self._style, self.criticism, self.template_arguments)  # fails early
         sampling_settings = Sampling(
             max_tokens=self.max_tokens,
             temperature=self.temperature,
@@ -186,22 +242,27 @@ class Judge(Defense):
         )
         generated = self.decision == "generated"
         return LocalJudge(
-            model, self._style, self.criticism, sampling_settings if generated else None, self.batch
+            model,
+            self._style,
+            self.criticism,
+            sampling_settings if generated else None,
+            self.batch,
+            self.template_arguments,
         )
 
 
-class JudgeAtWork(Running):
+class JudgeAtWork(RunningDefense):
     """A judge during a run. Score: log-odds of yes in nats, or 1 (yes) and 0 (no, undecided)."""
 
     def __init__(self, settings: Judge, bench: Bench) -> None:
         self._settings = settings
         self._bench = bench
 
-    async def check(self, received: Sequence[Received], node: Receiver) -> list[Verdict]:
+    async def screen(self, batch: Batch, node: Receiver) -> list[Verdict]:
         """One verdict per completion; equal completions of a prompt are judged once."""
         await asyncio.sleep(0)  # nodes of a simulation all leave the exchange first: fair clocks
         return await self.verdicts(
-            [Question(one.prompt.key, one.prompt.text, one.text) for one in received]
+            [Question(one.prompt.key, one.prompt.text, one.text) for one in batch.received]
         )
 
     async def verdicts(self, questions: Sequence[Question]) -> list[Verdict]:
@@ -237,16 +298,3 @@ def _of_the_judge() -> Iterator[None]:
         yield
     except DgrpoError as error:
         raise DgrpoError(f"judge: {error.problem}", remedy=error.remedy) from error
-
-
-def _key(variable: str | None) -> str | None:
-    if variable is None:
-        return None
-    key = os.environ.get(variable, "").strip()
-    if not key or not key.isascii() or not key.isprintable():
-        raise DgrpoError(
-            f"judge: the environment variable {variable} "
-            + ("holds no usable key" if key else "is not set"),
-            remedy=f"export {variable}=… before the run; it is sent as a bearer token",
-        )
-    return key

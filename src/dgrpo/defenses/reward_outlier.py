@@ -15,8 +15,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from dgrpo.defenses.base import Receiver, StatelessDefense
-from dgrpo.records import Received, Verdict
+from dgrpo.defenses.base import Need, Receiver, StatelessDefense
+from dgrpo.records import Batch, Verdict
 
 
 class RewardOutlier(StatelessDefense):
@@ -29,23 +29,29 @@ class RewardOutlier(StatelessDefense):
     threshold: float = Field(2.0, gt=0)
     """Standard deviations from the mean (of the group, or of the senders' means).
 
-    No one of n values lies further out than √(n-1): 1.73 for four senders, 3.3 for a group of 12.
+    The largest possible distance among n values is √(n-1): 1.73 for four senders, 3.3 for twelve.
     """
 
-    async def check(self, received: Sequence[Received], node: Receiver) -> list[Verdict]:
+    def needs(self) -> frozenset[Need]:
+        """The rewards of what was received."""
+        return frozenset({"rewards"})
+
+    async def screen(self, batch: Batch, node: Receiver) -> list[Verdict]:
         """Score: distance from the mean in standard deviations, 0 where all are equal."""
         vertical = node.topology == "vertical"
-        rewards = node.task.rewards([(one.prompt, one.text) for one in received])
+        received, rewards = batch.received, batch.rewards
         scores = [0.0] * len(received)
         if self.unit == "completion":
-            groups = _by((one.prompt.key, one.sender if vertical else "") for one in received)
+            groups = group_indices(
+                (one.prompt.key, one.sender if vertical else "") for one in received
+            )
             for members in groups.values():
                 for index, score in zip(
                     members, _distances([rewards[i] for i in members]), strict=True
                 ):
                     scores[index] = score
         else:
-            senders = _by(one.sender for one in received)
+            senders = group_indices(one.sender for one in received)
             means = [statistics.fmean(rewards[i] for i in s) for s in senders.values()]
             for members, score in zip(senders.values(), _distances(means), strict=True):
                 for index in members:
@@ -63,8 +69,8 @@ class RewardOutlier(StatelessDefense):
         ]
 
 
-def _by(names: Iterable[Hashable]) -> dict[Hashable, list[int]]:
-    """Places by name, in order."""
+def group_indices(names: Iterable[Hashable]) -> dict[Hashable, list[int]]:
+    """Indices by name, in order."""
     found: dict[Hashable, list[int]] = defaultdict(list)
     for place, name in enumerate(names):
         found[name].append(place)

@@ -8,18 +8,19 @@ Zhao et al. 2021, "Calibrate Before Use").
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
-from dgrpo.defenses.base import Receiver, StatelessDefense
+from dgrpo.defenses.base import Need, Receiver, RunningDefense, StatelessDefense
 from dgrpo.judging.bench import Question
-from dgrpo.judging.local import PromptTexts, judge_key, log_odds, odds_items, odds_opinion
 from dgrpo.judging.prompts import Style
+from dgrpo.judging.template import checked_arguments
 from dgrpo.judging.verdicts import Opinion, Policy, check_decision, opinion_of, verdict_of
-from dgrpo.policy.sampling import SampleRequest
-from dgrpo.records import Received, Verdict
+from dgrpo.records import Batch, Verdict
+
+if TYPE_CHECKING:
+    from dgrpo.judging.local import PromptTexts
 
 
 class SelfJudge(StatelessDefense):
@@ -43,6 +44,14 @@ class SelfJudge(StatelessDefense):
     unreadable: Policy = "reject"
     """What becomes of a completion when the reply holds no decision, or when question and
     completion are too long for the model."""
+    template_arguments: dict[str, JsonValue] = Field(default_factory=dict)
+    """What the model's chat template is given, e.g. `{enable_thinking = false}`; for `full`."""
+
+    @field_validator("template_arguments")
+    @classmethod
+    def _can_be_given(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        checked_arguments(value)
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> SelfJudge:
@@ -50,11 +59,29 @@ class SelfJudge(StatelessDefense):
         if self.decision == "generated":
             knobs = ("threshold", "calibrated")
             self.refuse_unread(f"{self.name}: ", knobs, 'with decision = "log-odds"')
+        if self.style == "brief":
+            self.refuse_unread(f"{self.name}: ", ("template_arguments",), 'with style = "full"')
         return self
 
-    async def check(self, received: Sequence[Received], node: Receiver) -> list[Verdict]:
+    def settings(self) -> dict[str, Any]:
+        """As every plug-in's, without `template_arguments` where none are given, as for `judge`."""
+        table = super().settings()
+        if not self.template_arguments:
+            del table["template_arguments"]
+        return table
+
+    def start(self, node: Receiver) -> RunningDefense:
+        """Raises DgrpoError for a chat template that cannot be used."""
+        self._prompts(node)
+        return self
+
+    def needs(self) -> frozenset[Need]:
+        """The receiver's own model, which is the judge."""
+        return frozenset({"model"})
+
+    async def screen(self, batch: Batch, node: Receiver) -> list[Verdict]:
         """Score: log-odds of yes in nats, or 1 (yes) and 0 (no, undecided)."""
-        questions = [Question(one.prompt.key, one.prompt.text, one.text) for one in received]
+        questions = [Question(one.prompt.key, one.prompt.text, one.text) for one in batch.received]
         ask = self._odds if self.decision == "log-odds" else self._generate
         opinions = await ask(list(dict.fromkeys(questions)), node)
         return [
@@ -68,13 +95,15 @@ class SelfJudge(StatelessDefense):
         ]
 
     async def _odds(self, asked: list[Question], node: Receiver) -> dict[Question, Opinion]:
+        from dgrpo.judging.local import log_odds, odds_items, odds_opinion
+
         empty = {q: Question(q.prompt_key, q.prompt_text, "") for q in asked}
         wanted = [*asked, *empty.values()] if self.calibrated else asked
         texts, opinions = self._texts(wanted, node)
         if not texts:
             return opinions
         scores = await node.policy.score(odds_items(node.model, list(texts.values())))
-        odds = dict(zip(texts, log_odds([s.logprobs for s in scores]), strict=True))
+        odds = dict(zip(texts, log_odds([s["logprob"] for s in scores]), strict=True))
         for question in asked:
             if question not in opinions:
                 prior = odds.get(empty[question], 0.0) if self.calibrated else 0.0
@@ -85,10 +114,13 @@ class SelfJudge(StatelessDefense):
         texts, opinions = self._texts(asked, node)
         if not texts:
             return opinions
+        from dgrpo.judging.local import judge_key
+        from dgrpo.policy.sampling import SampleRequest
+
         drawn = await node.policy.generate(
             [SampleRequest(text, judge_key(question)) for question, text in texts.items()]
         )
-        opening = PromptTexts(node.model, self.style, self.criticism).opening
+        opening = self._prompts(node).opening
         replies = (opening + node.model.decode(ids) for ids in drawn)
         return opinions | dict(zip(texts, map(opinion_of, replies), strict=True))
 
@@ -96,9 +128,14 @@ class SelfJudge(StatelessDefense):
         self, asked: list[Question], node: Receiver
     ) -> tuple[dict[Question, str], dict[Question, Opinion]]:
         """Prompts that can be asked, and opinions on those that cannot."""
-        prompts = PromptTexts(node.model, self.style, self.criticism)
+        prompts = self._prompts(node)
         told = {question: prompts.ask(question) for question in asked}
         return (
             {q: one[0] for q, one in told.items() if not isinstance(one, Opinion)},
             {q: one for q, one in told.items() if isinstance(one, Opinion)},
         )
+
+    def _prompts(self, node: Receiver) -> PromptTexts:
+        from dgrpo.judging.local import PromptTexts
+
+        return PromptTexts(node.model, self.style, self.criticism, self.template_arguments)

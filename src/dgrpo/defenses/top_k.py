@@ -15,22 +15,23 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from dgrpo.defenses.base import Receiver, Running, StatelessDefense
+from dgrpo.defenses.base import Need, Receiver, RunningDefense, StatelessDefense
 from dgrpo.errors import DgrpoError
-from dgrpo.records import Received, Verdict
+from dgrpo.records import Batch, Verdict
 
 
 class TopK(StatelessDefense):
     """The paper's logit check: rejects a completion with a token outside the receiver's top k."""
 
     name: ClassVar[str] = "top-k"
+    per_completion: ClassVar[bool] = True
 
     k: int = Field(50, ge=1)
     """Tokens allowed at each position (paper: 50 of 151,936; 50 of 1,024 is 4.9 %)."""
     tolerated: int = Field(0, ge=0)
     """Tokens outside the top k that a completion may have (paper: none)."""
 
-    def start(self, node: Receiver) -> Running:
+    def start(self, node: Receiver) -> RunningDefense:
         """Refuses a `k` that no token of this node's model can miss."""
         if self.k >= node.vocabulary:
             raise DgrpoError(
@@ -40,11 +41,16 @@ class TopK(StatelessDefense):
             )
         return self
 
-    async def check(self, received: Sequence[Received], node: Receiver) -> list[Verdict]:
-        """Score: the largest rank in the completion (0 is the most likely token)."""
-        return [self._verdict(s.ranks) for s in await node.token_scores(received)]
+    def needs(self) -> frozenset[Need]:
+        """Each token's rank."""
+        return frozenset({"rank"})
 
-    def _verdict(self, ranks: tuple[int, ...]) -> Verdict:
+    async def screen(self, batch: Batch, node: Receiver) -> list[Verdict]:
+        """Score: the largest rank in the completion (0 is the most likely token)."""
+        return [self.verdict(statistics["rank"]) for statistics in batch.statistics]
+
+    def verdict(self, ranks: Sequence[float]) -> Verdict:
+        """The verdict on a completion whose tokens have these ranks."""
         outside = [position for position, rank in enumerate(ranks) if rank >= self.k]
         worst = float(max(ranks, default=0))
         if len(outside) <= self.tolerated:

@@ -1,14 +1,19 @@
 """The exchange: how completions travel, and what is believed of them on arrival.
 
-* `base.py`: `Message`, `Exchange` (an all-gather)
+* `base.py`: `Exchange` (the plug-in: an all-gather), `Message`
+* `memory.py`: all nodes in one process
+* `envelope.py`: who sent a message, checked against the swarm's roster
 * `admission.py`: a peer's claims become `Received` records, or are counted and dropped
 * `spelling.py`: which token ids are believed of those that decode to a text
 * `arrival.py`: whether what attacks write arrives, before a run
-(in one process, `swarm.Seat` is the exchange)
 
-To add one: a class with an `all_gather`; the round does not care how messages travel.
+To add one: a file here, or anywhere (`[exchange] name = "my_exchange.py:MyExchange"` in an
+experiment), or in your own package with an entry point in `dgrpo.exchanges`. The round does not
+care how messages travel.
 """
 
-from dgrpo.exchange.base import Exchange, Message
+from dgrpo.exchange.base import AllGather, Connection, Exchange, Message, Roster
 
-__all__ = ["Exchange", "Message"]
+BASE = Exchange
+
+__all__ = ["BASE", "AllGather", "Connection", "Exchange", "Message", "Roster"]

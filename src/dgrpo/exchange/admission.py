@@ -11,11 +11,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, takewhile
+from typing import TYPE_CHECKING
 
 from dgrpo.exchange.spelling import USUAL, Belief, foreign_tokens
-from dgrpo.policy.model import LanguageModel
 from dgrpo.records import Completion, Prompt, Received
 from dgrpo.tasks.assignment import Assignment
+
+if TYPE_CHECKING:
+    from dgrpo.policy.model import LanguageModel
 
 LONGEST_TOKEN = 64
 """Characters a token may stand for on average: longer texts are refused before they are encoded."""
@@ -98,20 +101,22 @@ class Admission:
         if not claimed:
             return self.own_ids(text)
         # ids that no text has: embeddings are often padded beyond the tokenizer's own entries
-        if any(not 0 <= i < self.model.tokens for i in claimed):
+        if not self.model.text_ids.issuperset(claimed):
             return "ids-mismatch"
         # only the last token may end the text, and only a full-length completion may lack an end
-        ended = claimed[-1] == self.model.end_id
-        if self.model.end_id in claimed[:-1] or not (ended or len(claimed) == self.max_tokens):
+        ended = claimed[-1] in self.model.end_ids
+        early = set(self.model.end_ids).intersection(claimed[:-1])
+        if early or not (ended or len(claimed) == self.max_tokens):
             return "ids-mismatch"
         return claimed if self.model.decode(claimed) == text else "ids-mismatch"
 
     def own_ids(self, text: str) -> tuple[int, ...] | str:
         """The receiver's own encoding, with an end, or the kind of violation that it would be."""
         ids = self.model.encode_completion(text)
-        # the end token's name may be spelt out in the text, and a tokenizer that normalises may
+        # an end's name may be spelt out in the text, and a tokenizer that normalises may
         # make other text of it: rewards and defenses would see one thing, the learner another
-        if self.model.end_id in ids[:-1] or self.model.decode(ids) != text:
+        early = set(self.model.end_ids).intersection(ids[:-1])
+        if early or self.model.decode(ids) != text:
             return "ids-mismatch"
         return ids if len(ids) <= self.max_tokens else "too-long"
 
@@ -122,7 +127,9 @@ class Admission:
         """
         own = {item: self.model.encode(one.text) for item, one in accepted.items()}
         foreign = {
-            item: foreign_tokens([i for i in one.token_ids if i != self.model.end_id], own[item])
+            item: foreign_tokens(
+                [i for i in one.token_ids if i not in self.model.end_ids], own[item]
+            )
             for item, one in accepted.items()
         }
         left = self.belief.allowed(sum(map(len, own.values())))
@@ -140,7 +147,7 @@ class Admission:
         Another text where the tokenizer normalises, or takes a part of it for its end token: what
         is rewarded is then still what is learned, and nobody loses a completion.
         """
-        body = takewhile(lambda token: token != self.model.end_id, own)
+        body = takewhile(lambda token: token not in self.model.end_ids, own)
         ids = (*body, self.model.end_id)[: self.max_tokens]
         return replace(one, text=self.model.decode(ids), token_ids=ids)
 

@@ -10,18 +10,25 @@ three times as much for a decision that is one word, and the endpoints' API has 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
+from dgrpo.errors import DgrpoError
 from dgrpo.judging.bench import Question
 from dgrpo.judging.prompts import JudgePrompt, Style, judge_prompt
+from dgrpo.judging.reasoning import opening_of
+from dgrpo.judging.template import ChatTemplate
 from dgrpo.judging.verdicts import ACCEPT_WORD, REJECT_WORD, Opinion, opinion_of
 from dgrpo.policy.model import LanguageModel
 from dgrpo.policy.noise import sampling_key
-from dgrpo.policy.sampling import SampleRequest, Sampling, sample
+from dgrpo.policy.room import positions
+from dgrpo.policy.sampling import SampleRequest, sample
 from dgrpo.policy.scoring import ScoreItem, forward_pass
+from dgrpo.policy.settings import Sampling
+from dgrpo.policy.statistics import LOGPROB
 
 SHORTEST_REPLY = 16
 """Tokens that a judge's context must leave for its reply: a decision takes about a dozen."""
@@ -37,10 +44,12 @@ class LocalJudge:
     sampling: Sampling | None
     batch: int = 64
     """Completions judged at once; bounds memory."""
+    template_arguments: Mapping[str, Any] = field(default_factory=dict)
+    """What the model's chat template is given beside the message."""
 
     async def ask(self, questions: Sequence[Question]) -> list[Opinion]:
         """See `bench.Judging`. Computes; nothing else of the process runs meanwhile."""
-        texts = PromptTexts(self.model, self.style, self.criticism)
+        texts = PromptTexts(self.model, self.style, self.criticism, self.template_arguments)
         opinions: dict[int, Opinion] = {}
         fitting: list[_Fitting] = []
         for index, question in enumerate(questions):
@@ -76,14 +85,20 @@ class LocalJudge:
         requests = [SampleRequest(one.text, judge_key(one.question)) for one in batch]
         sampling = self.sampling.model_copy(update={"max_tokens": room})
         drawn = sample(self.model, requests, sampling, rows=self.batch)
-        replies = [texts.opening + self.model.decode(ids) for ids in drawn]
-        return [opinion_of(reply, last=self.style == "full") for reply in replies]
+        return [
+            opinion_of(
+                texts.opening + self.model.decode(ids),
+                last=self.style == "full",
+                ending="cut" if len(ids) >= room else "own",
+            )
+            for ids in drawn
+        ]
 
     def _odds(self, batch: list[_Fitting]) -> list[Opinion]:
         items = odds_items(self.model, [one.text for one in batch])
         with torch.inference_mode():
-            scores = forward_pass(self.model, items, ranks=False).scores()
-        return [odds_opinion(odds) for odds in log_odds([s.logprobs for s in scores])]
+            scores = forward_pass(self.model, items).statistics()
+        return [odds_opinion(odds) for odds in log_odds([s[LOGPROB] for s in scores])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +114,18 @@ class _Fitting:
 class PromptTexts:
     """Prompts as one model reads them: its chat template, its special tokens, its context."""
 
-    def __init__(self, model: LanguageModel, style: Style, criticism: bool) -> None:
+    def __init__(
+        self,
+        model: LanguageModel,
+        style: Style,
+        criticism: bool,
+        template_arguments: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Raises DgrpoError for a chat template that fails, or arguments that no template reads."""
         self._model = model
+        self._template = (
+            ChatTemplate(model.tokenizer, template_arguments) if style == "full" else None
+        )
         self._style: Style = style
         self._criticism = criticism
         added = model.tokenizer.added_tokens_decoder.values()
@@ -108,15 +133,19 @@ class PromptTexts:
         self._special |= set(model.tokenizer.all_special_tokens)
         ids = model.tokenizer.convert_tokens_to_ids(sorted(self._special))
         self._special_ids = {ids} if isinstance(ids, int) else set(ids)
-        config = model.network.config.get_text_config()
-        self.context = int(getattr(config, "max_position_embeddings", None) or 2**31)
+        self.context = positions(model) or 2**31
         empty = self._prompt("", "")
-        self.opening = empty.opening
+        chat = self._chat(empty)
+        self.opening = opening_of(chat) + empty.opening
+        """What a reply is read after: the template may have opened a reasoning for it."""
         self._own_special = self._count_special(self._render(empty))
 
     def ask(self, question: Question) -> tuple[str, int] | Opinion:
         """The prompt and its length in tokens, or why it cannot be asked."""
-        text = self._render(self._prompt(question.prompt_text, question.completion))
+        try:
+            text = self._render(self._prompt(question.prompt_text, question.completion))
+        except DgrpoError as error:  # a template can fail on one text and not on another
+            return Opinion(undecided="unreadable", detail=error.problem)
         ids = self._model.encode_prompt(text)
         if len(ids) + SHORTEST_REPLY > self.context:
             return Opinion(
@@ -137,15 +166,13 @@ class PromptTexts:
             special_tokens=sorted(self._special),
         )
 
+    def _chat(self, asked: JudgePrompt) -> str:
+        """The message in the model's own template; empty where it has none, or is not asked so."""
+        return self._template.render(asked.text) if self._template else ""
+
     def _render(self, asked: JudgePrompt) -> str:
-        if self._style == "full" and self._model.tokenizer.chat_template:
-            chat = self._model.tokenizer.apply_chat_template(
-                [{"role": "user", "content": asked.text}],
-                tokenize=False,
-                add_generation_prompt=True,
-            )
-            return f"{chat}{asked.opening}"
-        return asked.continued
+        chat = self._chat(asked)
+        return f"{chat}{asked.opening}" if chat else asked.continued
 
     def _count_special(self, text: str) -> int:
         return sum(i in self._special_ids for i in self._model.encode_prompt(text))

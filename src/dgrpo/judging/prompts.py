@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Literal
 
-from dgrpo.unseen import is_hidden
+from dgrpo.escaping import is_hidden
 
 Style = Literal["brief", "full"]
 """`brief`: a few words around question and completion, to be continued as plain text (the shipped
@@ -104,7 +104,7 @@ def neutralise(completion: str, special_tokens: Sequence[str] = ()) -> str:
 
 
 _OWN_TAGS = {"think", "answer", "code"}
-"""Tags of the completion format (PAPER "Decentralised GRPO")."""
+"""Tags of the completion format (the paper's)."""
 # possessive quantifiers: hostile runs of white space must not cost quadratic time
 _TAG = re.compile(r"<(\s*+/?\s*+([A-Za-z_][\w.:-]*+)\s*+/?\s*+)>")
 _PIPE_OPENING = re.compile(r"[<\[]\s*+[|]")

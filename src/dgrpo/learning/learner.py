@@ -1,71 +1,28 @@
 """The learner: one model with its optimiser, scored and updated once per round (or a few times).
 
 Scoring what will be learned from keeps the forward pass, and the update that follows uses it again:
-a defense that looks at log-probabilities costs no pass of its own. Memory for that is the
-activations of one round's completions; `keep_forward = false` or a bound on prompts per pass scores
-without gradients and runs a second pass instead.
+a defense that looks at probabilities costs no pass of its own. Memory for that is the activations
+of what was scored. With `groups_per_pass` a round comes in parts of so many prompts, each scored,
+then learned from, and gradients accumulate until the round's last part.
 """
 
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from dgrpo.errors import DgrpoError
-from dgrpo.learning.advantages import Scaling
-from dgrpo.learning.losses import Normalisation, policy_loss
+from dgrpo.learning.losses import policy_loss
+from dgrpo.learning.settings import LearnerSettings
 from dgrpo.policy.model import LanguageModel
-from dgrpo.policy.sampling import BLOWN_UP
+from dgrpo.policy.sampling import BLOWN_UP, SampleRequest, sample
 from dgrpo.policy.scoring import ForwardPass, ScoreItem, forward_pass
-from dgrpo.records import TokenScores, UpdateStats
-
-Decay = Annotated[float, Field(ge=0, lt=1)]
-"""A decay rate of a running mean."""
-Bound = Annotated[
-    float,
-    Field(gt=0, allow_inf_nan=True),
-    PlainSerializer(lambda bound: bound if math.isfinite(bound) else "inf", when_used="json"),
-]
-"""A positive number or `inf`, which JSON has no number for."""
-
-
-class LearnerSettings(BaseModel):
-    """How a node learns. The loss is the paper's; rates are those of the small models."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
-    )
-
-    learning_rate: float = Field(7e-4, gt=0)
-    """Adam's rate after warm-up (paper: 2e-5 for 1.5 B parameters)."""
-    warmup_rounds: int = Field(5, ge=0)
-    """Rounds of linear warm-up."""
-    adam_betas: tuple[Decay, Decay] = (0.9, 0.999)
-    """Adam's decay rates."""
-    max_gradient_norm: Bound = 1.0
-    """Gradients are scaled down to this L2 norm; inf: never (paper)."""
-    advantage_scaling: Scaling = "group"
-    """What advantages are divided by: `group` (paper), `batch`, `none` (Dr. GRPO)."""
-    normalisation: Normalisation = "grpo"
-    """Length normalisation of the loss: `grpo` (paper), `dr_grpo`, `dapo`."""
-    updates_per_round: int = Field(1, ge=1)
-    """Optimiser steps on each round's completions (paper: 1)."""
-    clip_low: float | None = Field(None, gt=0, lt=1)
-    """PPO clipping below 1; only matters with several updates per round (paper: none)."""
-    clip_high: float | None = Field(None, gt=0)
-    """PPO clipping above 1."""
-    beta: float = Field(0.0, ge=0)
-    """Weight of the KL to the starting weights, k3 estimate (paper: 0; its baseline: 0.01, 0.1)."""
-    groups_per_pass: int | None = Field(None, ge=1)
-    """Prompts per forward and backward pass; gradients accumulate. None: all at once."""
-    keep_forward: bool = True
-    """Use the defenses' forward pass for the update too (more memory, less time). Only without
-    `groups_per_pass`: passes kept for later would not bound memory."""
+from dgrpo.policy.settings import Sampling
+from dgrpo.records import TokenStatistics, UpdateStats
 
 
 class Learner:
@@ -75,46 +32,62 @@ class Learner:
         self,
         model: LanguageModel,
         settings: LearnerSettings,
+        sampling: Sampling,
         *,
         completions: int,
-        max_tokens: int,
-        temperature: float = 1.0,
     ) -> None:
         self.model = model
         self.settings = settings
+        self.sampling = sampling
         self.completions = completions
-        self.max_tokens = max_tokens
-        self.temperature = temperature
         self.parameters = [p for p in model.network.parameters() if p.requires_grad]
         self.optimiser = torch.optim.Adam(
             self.parameters, lr=settings.learning_rate, betas=settings.adam_betas, foreach=True
         )
         self._reference = model.clone() if settings.beta else None
         self._kept: tuple[tuple[ScoreItem, ...], ForwardPass] | None = None
+        self._part: UpdateStats | None = None
+        """Of the round's parts so far, whose gradients are accumulated."""
 
-    def score(self, items: Sequence[ScoreItem], *, keep: bool = False) -> list[TokenScores]:
-        """Log-probabilities and ranks under the current weights, in the items' order.
+    def generate(self, requests: Sequence[SampleRequest]) -> list[tuple[int, ...]]:
+        """One completion's ids per request. Raises DgrpoError if logits are not finite."""
+        return sample(self.model, list(requests), self.sampling, finite=True)
+
+    def score(
+        self, items: Sequence[ScoreItem], statistics: Collection[str] = (), *, keep: bool = False
+    ) -> list[TokenStatistics]:
+        """Statistics per token under the current weights, in the items' order.
+
+        statistics: names of `policy/statistics.py`; `logprob` is always there.
 
         keep: the next step is on these items, and may use this forward pass.
         """
         if not items:
             return []
-        if keep and self.settings.keep_forward and self.settings.groups_per_pass is None:
+        chunks = self._chunks(items)
+        if keep and self.settings.keep_forward and len(chunks) == 1:
             with torch.enable_grad():
-                whole = self._forward(items, ranks=True)
+                whole = self._forward(items, statistics)
             self._kept = (tuple(items), whole)
-            return whole.scores()
+            return whole.statistics()
         with torch.no_grad():
-            passes = [self._forward(chunk, ranks=True) for chunk in self._chunks(items)]
-        return [scores for one in passes for scores in one.scores()]
+            passes = [self._forward(chunk, statistics) for chunk in chunks]
+        return [scores for one in passes for scores in one.statistics()]
 
     def step(
-        self, items: Sequence[ScoreItem], advantages: Sequence[float | None], round_index: int
+        self,
+        items: Sequence[ScoreItem],
+        advantages: Sequence[float | None],
+        round_index: int,
+        *,
+        more: bool = False,
     ) -> UpdateStats:
         """One round's update(s) from items and their advantages; None leaves an item out.
 
-        Raises DgrpoError when a loss or a gradient is not finite, before it reaches the weights,
-        and when a step makes weights that are not.
+        more: these are a part of the round, and other parts follow. Gradients accumulate, and the
+        last part's step is the update; what it returns is of the whole round. Raises DgrpoError
+        when a loss or a gradient is not finite, before it reaches the weights, and when a step
+        makes weights that are not.
         """
         kept, self._kept = self._kept, None
         whole = kept[1] if kept is not None and kept[0] == tuple(items) else None
@@ -123,27 +96,34 @@ class Learner:
         if whole is None:
             # nothing flows through an item that is left out, or without KL through advantage 0
             work = [w for w in work if w[1] is not None and (w[1] != 0.0 or self.settings.beta)]
-        if not any(a for _, a in work) and not (self.settings.beta and tokens):
-            return UpdateStats(loss=0.0, gradient_norm=0.0, tokens=0)
-        self._set_rate(round_index)
-        old: list[torch.Tensor] | None = None
         taught = sum(len(item.token_ids) for item, a in work if a)
-        first: UpdateStats | None = None
-        for _ in range(self.settings.updates_per_round):
-            loss, logprobs = self._backward(work, whole, old, round_index, tokens)
-            norm = torch.nn.utils.clip_grad_norm_(
-                self.parameters, self.settings.max_gradient_norm, foreach=True
-            )
-            if not torch.isfinite(norm):
-                self.optimiser.zero_grad(set_to_none=True)
-                raise _not_finite("gradient is", "the sum over groups", round_index)
-            self.optimiser.step()
-            self.optimiser.zero_grad(set_to_none=True)
-            self._check_weights(round_index)
-            first = first or UpdateStats(loss=loss, gradient_norm=float(norm), tokens=taught)
-            whole, old = None, old if old is not None else logprobs
-        assert first is not None
+        old: list[torch.Tensor] | None = None
+        if taught or (self.settings.beta and tokens):
+            self._set_rate(round_index)
+            loss, old = self._backward(work, whole, None, round_index, tokens)
+            before = self._part or UpdateStats(loss=0.0, gradient_norm=0.0, tokens=0)
+            self._part = replace(before, loss=before.loss + loss, tokens=before.tokens + taught)
+        if more or self._part is None:
+            return self._part or UpdateStats(loss=0.0, gradient_norm=0.0, tokens=0)
+        done, self._part = self._part, None
+        first = replace(done, gradient_norm=self._optimise(round_index))
+        for _ in range(self.settings.updates_per_round - 1):
+            self._backward(work, None, old, round_index, tokens)
+            self._optimise(round_index)
         return first
+
+    def _optimise(self, round_index: int) -> float:
+        """Step along the accumulated gradient; returns its norm before clipping."""
+        norm = torch.nn.utils.clip_grad_norm_(
+            self.parameters, self.settings.max_gradient_norm, foreach=True
+        )
+        if not torch.isfinite(norm):
+            self.optimiser.zero_grad(set_to_none=True)
+            raise _not_finite("gradient is", "the sum over groups", round_index)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self._check_weights(round_index)
+        return float(norm)
 
     def _check_weights(self, round_index: int) -> None:
         # a round without different rewards computes no loss: nothing else would notice
@@ -173,7 +153,7 @@ class Learner:
         advantages = [a for _, a in work]
         total, seen, start = 0.0, [], 0
         for index, chunk in enumerate(self._chunks([item for item, _ in work])):
-            result = whole or self._forward(chunk, ranks=False)
+            result = whole or self._forward(chunk)
             here = advantages[start : start + len(chunk)]
             device = self.model.device
             counted = torch.tensor([a is not None for a in here], device=device)
@@ -182,7 +162,7 @@ class Learner:
                 result.mask & counted[:, None],
                 torch.tensor([a or 0.0 for a in here], dtype=torch.float32, device=device),
                 completions=self.completions,
-                max_tokens=self.max_tokens,
+                max_tokens=self.sampling.max_tokens,
                 normalisation=self.settings.normalisation,
                 tokens_in_batch=tokens,
                 old_logprobs=old[index] if old else None,
@@ -203,11 +183,13 @@ class Learner:
         return total, seen
 
     def clone(self) -> Learner:
-        """A learner with copies of weights and optimiser state, free to go its own way."""
+        """A learner that goes its own way: weights, gradients and optimiser state are copied."""
         twin = Learner.__new__(Learner)
         twin.__dict__.update(self.__dict__)
         twin.model = self.model.clone()
         twin.parameters = [p for p in twin.model.network.parameters() if p.requires_grad]
+        for ours, theirs in zip(self.parameters, twin.parameters, strict=True):
+            theirs.grad = None if ours.grad is None else ours.grad.clone()
         twin.optimiser = torch.optim.Adam(
             twin.parameters,
             lr=self.settings.learning_rate,
@@ -226,21 +208,45 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state that `state_dict` gave."""
+        """Go on from a state that `state_dict` gave.
+
+        Raises an error of torch's, or ValueError, if it is of another model. The optimiser's rates
+        are the settings', whatever the state says.
+        """
         self.model.network.load_state_dict(state["weights"])
+        moments = state["optimiser"]["state"]
+        self._check_moments(moments)
+        rates = self.optimiser.state_dict()["param_groups"]
         # torch's optimisers keep the tensors they are given; a copy keeps two learners apart
-        self.optimiser.load_state_dict(copy.deepcopy(state["optimiser"]))
+        self.optimiser.load_state_dict(
+            {"state": copy.deepcopy(moments), "param_groups": copy.deepcopy(rates)}
+        )
         self._kept = None
 
-    def _forward(self, items: Sequence[ScoreItem], *, ranks: bool) -> ForwardPass:
-        return forward_pass(self.model, list(items), temperature=self.temperature, ranks=ranks)
+    def _check_moments(self, moments: Mapping[int, Mapping[str, torch.Tensor]]) -> None:
+        """Raise ValueError unless they are Adam's of these parameters, or it has made no step."""
+        wanted = {
+            index: {"step": torch.Size(), "exp_avg": p.shape, "exp_avg_sq": p.shape}
+            for index, p in enumerate(self.parameters)
+        }
+        given = {
+            index: {name: one.shape for name, one in those.items() if one.is_floating_point()}
+            for index, those in moments.items()
+        }
+        if given and given != wanted:
+            raise ValueError("the optimiser's moments are not those of this model")
+
+    def _forward(self, items: Sequence[ScoreItem], statistics: Collection[str] = ()) -> ForwardPass:
+        return forward_pass(
+            self.model, list(items), temperature=self.sampling.temperature, statistics=statistics
+        )
 
     def _reference_logprobs(self, items: Sequence[ScoreItem]) -> torch.Tensor | None:
         if self._reference is None:
             return None
         with torch.no_grad():
             return forward_pass(
-                self._reference, list(items), temperature=self.temperature, ranks=False
+                self._reference, list(items), temperature=self.sampling.temperature
             ).logprobs
 
     def _chunks(self, items: Sequence[ScoreItem]) -> list[Sequence[ScoreItem]]:

@@ -6,11 +6,9 @@ gradient matters: loss = −1/G Σ_i 1/|a_i| Σ_t ratio_{i,t} Â_i, no clipping,
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 
-Normalisation = Literal["grpo", "dr_grpo", "dapo"]
+from dgrpo.learning.settings import Normalisation
 
 
 def policy_loss(

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dgrpo.attacks.base import Attack
+from dgrpo.errors import DgrpoError
 from dgrpo.records import Example, HeldOutScore, Prompt
 from dgrpo.tasks.base import LoadedTask
+from dgrpo.tasks.checked import finite, shown
 
 
 def score_held_out(
@@ -25,7 +27,7 @@ def score_held_out(
     rewards = task.rewards(pairs)
     rates: dict[str, float | None] = {}
     for name, attack in measures.items():
-        for suffix, rate in attack.measure(task, (probes or {}).get(name, pairs)).items():
+        for suffix, rate in rates_of(attack, task, (probes or {}).get(name, pairs)).items():
             rates[f"{name}/{suffix}" if suffix else name] = rate
     return HeldOutScore(
         samples=len(pairs),
@@ -38,6 +40,21 @@ def score_held_out(
         },
         examples=_examples(pairs, rewards, measures, examples),
     )
+
+
+def rates_of(
+    attack: Attack, task: LoadedTask, pairs: Sequence[tuple[Prompt, str]]
+) -> dict[str, float | None]:
+    """What an attack measures. Raises DgrpoError for a rate that no results file can hold."""
+    rates: dict[str, float | None] = {}
+    for suffix, rate in attack.measure(task, pairs).items():
+        rates[suffix] = None if rate is None else finite(rate)
+        if rate is not None and rates[suffix] is None:
+            raise DgrpoError(
+                f"attack {attack.name}: its `measure` gave {shown(rate)} as rate {suffix!r}",
+                remedy="give a finite number, or None where nothing was applicable",
+            )
+    return rates
 
 
 def _examples(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from statistics import NormalDist, fmean, stdev
 
 
@@ -86,15 +87,31 @@ def wider(counted: Bounds, over_seeds: Interval) -> Bounds:
     return min(low, over_seeds.low), max(high, over_seeds.high)
 
 
+def pooled(samples: Sequence[int]) -> int:
+    """How many samples a mean over seeds stands for, if each seed counts so many.
+
+    All of them where seeds count equally many. A seed of few has the weight of the others in the
+    mean, and their samples cannot make up for its few.
+
+    >>> pooled([64, 64]), pooled([1024, 4]), pooled([])
+    (128, 15, 0)
+    """
+    known = [count for count in samples if count > 0]
+    return int(len(known) ** 2 / sum(Fraction(1, count) for count in known)) if known else 0
+
+
 def share_over_seeds(values: Sequence[float], samples: int) -> Interval:
-    """As `mean_over_seeds`, of shares; `samples` is how many things they count together.
+    """As `mean_over_seeds`, of shares; `samples` is how many things they count (`pooled`).
 
     On either side the wider of Student's interval and Wilson's over all samples: seeds that agree
-    to the digit, or nearly, by luck leave open what a sample of that size does.
+    to the digit, or nearly, by luck leave open what a sample of that size does. Values that are no
+    shares have Student's alone.
 
     >>> share_over_seeds([0.0, 0.0], 2048)
     Interval(mean=0.0, low=0.0, high=0.001872...)
     """
+    if not all(0 <= value <= 1 for value in values):  # rewards of a task of one's own
+        return mean_over_seeds(values)
     interval = mean_over_seeds(values, within=SHARE)
     if len(values) < 2 or samples < 1:
         return interval

@@ -22,7 +22,7 @@ from transformers import AttentionInterface, Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from dgrpo.policy.cache import AppendingLayer, all_full_attention, generation_cache
-from dgrpo.policy.model import LanguageModel
+from dgrpo.policy.language_model import LanguageModel
 from dgrpo.policy.padding import PaddedPrompts
 
 PLAIN_ATTENTION = ("llama", "qwen2", "qwen3")

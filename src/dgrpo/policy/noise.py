@@ -1,7 +1,9 @@
 """Gumbel noise from a counter-based hash of (key, position, token): no global random state.
 
-Only 32-bit integer operations that wrap the same way on every device are used up to the uniform
-number; its two logarithms may differ in the last bit between devices (see DESIGN, seeded check).
+The noise has the same bits on every device. The hash is 32-bit integer operations, which wrap the
+same way everywhere. Each of the two logarithms is taken in float64, where devices differ in the
+last bits, and rounded to float32, which removes those bits: none of the 2²³ possible numbers lies
+close enough to a rounding boundary (tests/policy/test_noise.py).
 """
 
 from __future__ import annotations
@@ -37,9 +39,22 @@ def gumbel(keys: torch.Tensor, position: torch.Tensor | int, tokens: torch.Tenso
     at = torch.as_tensor(position, dtype=torch.int32, device=keys.device)
     row = _mix(keys[:, 0] ^ _mix(at * _ODD_1 + keys[:, 1]))
     bits = _mix(_mix(row[:, None] ^ (tokens.to(torch.int32) * _ODD_2)) + keys[:, 1:])
-    # 23 bits, centred, so that neither 0 nor 1 occurs after rounding to float32
-    uniform = (((bits >> 9) & 0x7FFFFF).to(torch.float32) + 0.5) * 2.0**-23
-    return -torch.log(-torch.log(uniform))
+    return noise_of((bits >> 9) & (STEPS - 1))
+
+
+STEPS = 2**23
+"""How many different numbers the noise is made of."""
+
+
+def noise_of(step: torch.Tensor) -> torch.Tensor:
+    """Gumbel noise (float32) at the uniform number (step + ½) / STEPS; step: int32, 0 to STEPS − 1.
+
+    The numbers are centred, so that neither 0 nor 1 occurs.
+    """
+    if step.device.type == "mps":  # has no float64
+        return noise_of(step.cpu()).to(step.device)
+    surprise = -torch.log((step.to(torch.float64) + 0.5) / STEPS).to(torch.float32)
+    return -torch.log(surprise.to(torch.float64)).to(torch.float32)
 
 
 _ODD_1 = -1640531527

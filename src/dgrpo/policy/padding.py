@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from dgrpo.policy.model import LanguageModel
+from dgrpo.policy.language_model import LanguageModel
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,11 @@ class PaddedPrompts:
     @classmethod
     def of(cls, model: LanguageModel, texts: list[str]) -> PaddedPrompts:
         """Encode and pad `texts`."""
-        encoded = [model.encode_prompt(text) for text in texts]
+        return cls.of_ids(model, [model.encode_prompt(text) for text in texts])
+
+    @classmethod
+    def of_ids(cls, model: LanguageModel, encoded: list[list[int]]) -> PaddedPrompts:
+        """Pad prompts that are encoded already."""
         width = max(map(len, encoded))
         rows = [[model.end_id] * (width - len(row)) + row for row in encoded]
         lengths = torch.tensor([len(row) for row in encoded], device=model.device)

@@ -11,13 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 
 from dgrpo.errors import DgrpoError
 from dgrpo.policy.decoding import start_decoding
-from dgrpo.policy.model import LanguageModel
+from dgrpo.policy.language_model import LanguageModel
 from dgrpo.policy.noise import Key, gumbel, key_tensor
 from dgrpo.policy.padding import PaddedPrompts
+from dgrpo.policy.settings import Sampling
 
 COMPACT_AT = 0.2
 """Share of ended rows at which the batch is compacted: not for each, the cache is copied then."""
@@ -26,23 +26,6 @@ BLOWN_UP = (
     '"float32"; the last checkpoint is intact'
 )
 """What to do about a model whose numbers are not finite."""
-
-
-class Sampling(BaseModel):
-    """How completions are sampled, in training and in evaluation."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
-    )
-
-    max_tokens: int = Field(96, ge=1)
-    """Longest completion in tokens, end token included (paper: 1024 for Qwen2.5)."""
-    temperature: float = Field(1.0, ge=0)
-    """0 takes the most likely token."""
-    top_k: int = Field(50, ge=0)
-    """Only the k most likely tokens can be drawn; 0: all of them (paper: 50 of 151,936)."""
-    top_p: float = Field(1.0, gt=0, le=1)
-    """Only the smallest set of tokens with this much probability can be drawn; 1: all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +45,7 @@ def sample(
     rows: int = 512,
     finite: bool = False,
 ) -> list[tuple[int, ...]]:
-    """Draw one completion per request; ids with the end token where it was reached.
+    """Draw one completion per request; ids with the token that ended it, if one did.
 
     `rows` bounds how many are decoded at once (memory). Results do not depend on how requests are
     batched, up to rounding in the matrix products.
@@ -88,6 +71,7 @@ def _sample_batch(
     logits = decoder.opening
     keys = key_tensor([r.key for r in requests], device)
 
+    ends = torch.tensor(model.end_ids, device=device)
     ids = torch.full((len(requests), sampling.max_tokens), model.end_id, device=device)
     lengths = torch.full((len(requests),), sampling.max_tokens, device=device)
     alive = torch.arange(len(requests), device=device)
@@ -98,7 +82,7 @@ def _sample_batch(
             raise DgrpoError("the model's logits are not finite: it draws nothing", remedy=BLOWN_UP)
         ids[alive, step] = token
         # a row that ended may stay for a while; what it draws then lies beyond its length
-        ended = (token == model.end_id) & (lengths[alive] > step)
+        ended = torch.isin(token, ends) & (lengths[alive] > step)
         lengths[alive[ended]] = step + 1
         going = lengths[alive] > step + 1
         left = int(going.sum())
@@ -130,4 +114,6 @@ def choose(
         values, candidates = logits, torch.arange(logits.shape[-1], device=logits.device)[None]
         candidates = candidates.expand_as(logits)
     noisy = values + sampling.temperature * gumbel(keys, position, candidates)
-    return candidates.gather(1, noisy.argmax(dim=-1, keepdim=True)).squeeze(1)
+    # of equal ones the smallest id: topk's order among its candidates is each device's own
+    best = (noisy == noisy.amax(dim=-1, keepdim=True)) | noisy.isnan()
+    return candidates.where(best, logits.shape[-1]).amin(dim=-1)

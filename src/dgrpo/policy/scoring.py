@@ -8,16 +8,19 @@ until the backward pass (`learner.groups_per_pass` bounds that).
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch.nn.functional import cross_entropy
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from dgrpo.policy.cache import all_full_attention
-from dgrpo.policy.model import LanguageModel
+from dgrpo.policy.language_model import LanguageModel
 from dgrpo.policy.padding import PaddedPrompts
-from dgrpo.records import TokenScores
+from dgrpo.policy.statistics import LOGPROB, STATISTICS, Bucket, check_statistics
+from dgrpo.records import Received, TokenStatistics
 
 BUCKET_TOKENS = {"cpu": 1024}
 """Completion tokens per bucket, padding included, by type of device. On a CPU a bucket's logits
@@ -34,22 +37,28 @@ class ScoreItem:
     token_ids: tuple[int, ...]
 
 
+def score_items(received: Sequence[Received]) -> list[ScoreItem]:
+    """What scoring needs of received completions."""
+    return [ScoreItem(one.prompt.text, one.token_ids) for one in received]
+
+
 @dataclass(frozen=True)
 class ForwardPass:
     """Per-token results for a list of items, still attached to the graph if gradients were on."""
 
     logprobs: torch.Tensor
     """(items, longest) float32, 0 beyond an item's length."""
-    ranks: torch.Tensor
-    """(items, longest) int64: entries with a strictly larger logit; 0 beyond the length."""
     lengths: torch.Tensor
     """(items,) int64."""
+    others: dict[str, torch.Tensor]
+    """The other statistics that were asked for, each (items, longest), 0 beyond the length."""
 
-    def scores(self) -> list[TokenScores]:
-        """The same as plain records."""
-        logprobs, ranks = self.logprobs.detach().tolist(), self.ranks.tolist()
+    def statistics(self) -> list[TokenStatistics]:
+        """The same as plain records, one per item."""
+        tensors = {LOGPROB: self.logprobs.detach(), **self.others}
+        rows = {name: tensor.tolist() for name, tensor in tensors.items()}
         return [
-            TokenScores(tuple(logprobs[i][:n]), tuple(ranks[i][:n]))
+            TokenStatistics({name: tuple(of[i][:n]) for name, of in rows.items()})
             for i, n in enumerate(self.lengths.tolist())
         ]
 
@@ -65,14 +74,18 @@ def forward_pass(
     items: list[ScoreItem],
     *,
     temperature: float = 1.0,
-    ranks: bool = True,
+    statistics: Collection[str] = (),
     bucket_tokens: int | None = None,
 ) -> ForwardPass:
-    """Log-probabilities (at `temperature`) and ranks of every item's tokens.
+    """Log-probabilities of every item's tokens at `temperature`, and other statistics of them.
 
     Differentiable in the weights unless called under no_grad. Items need at least one token.
+    statistics: names of `policy/statistics.py`; `logprob` is always there.
     bucket_tokens: completion tokens computed together; None: what suits the device.
+    Raises DgrpoError for a name that is no statistic.
     """
+    check_statistics(statistics)
+    wanted = {name: STATISTICS[name] for name in sorted(set(statistics) - {LOGPROB})}
     device = model.device
     size = bucket_tokens or BUCKET_TOKENS.get(device.type, BUCKET_TOKENS_ELSEWHERE)
     each = {item: place for place, item in enumerate(dict.fromkeys(items))}
@@ -83,7 +96,7 @@ def forward_pass(
     prompts = PaddedPrompts.of(model, texts)
     lengths = torch.tensor([len(item.token_ids) for item in items], device=device)
     logprob_rows: list[torch.Tensor] = []
-    rank_rows: list[torch.Tensor] = []
+    other_rows: dict[str, list[torch.Tensor]] = {name: [] for name in wanted}
     order: list[int] = []
     width = int(lengths.max())
     with model.precision():
@@ -104,22 +117,33 @@ def forward_pass(
                 if shared
                 else _whole_logits(model, prompts, rows, ids)
             )
-            flat, targets = logits.flatten(0, 1).float(), ids.flatten()
-            scaled = flat if temperature in (0.0, 1.0) else flat / temperature
-            logprobs = -torch.nn.functional.cross_entropy(scaled, targets, reduction="none")
-            inside = torch.arange(longest, device=device)[None] < lengths[bucket][:, None]
-            logprob_rows.append(_widen(logprobs.view_as(ids).masked_fill(~inside, 0.0), width))
-            if ranks:
-                with torch.no_grad():
-                    own = flat.gather(1, targets[:, None])
-                    counted = (flat > own).sum(dim=-1).view_as(ids).masked_fill(~inside, 0)
-                    rank_rows.append(_widen(counted, width))
+            seen = Bucket(logits.flatten(0, 1).float(), ids.flatten(), temperature)
+            logprobs = -cross_entropy(seen.scaled, seen.targets, reduction="none")
+            outside = torch.arange(longest, device=device)[None] >= lengths[bucket][:, None]
+            logprob_rows.append(_widen(logprobs.view_as(ids).masked_fill(outside, 0.0), width))
+            with torch.no_grad():
+                for name, statistic in wanted.items():
+                    values = statistic(seen).view_as(ids).masked_fill(outside, 0)
+                    other_rows[name].append(_widen(values, width))
     row_in_order = torch.empty(len(items), dtype=torch.long, device=device)
     row_in_order[torch.tensor(order, device=device)] = torch.arange(len(items), device=device)
     back = row_in_order[places]
     logprob = torch.cat(logprob_rows).index_select(0, back)  # on a CPU its backward adds in order
-    rank = torch.cat(rank_rows)[back] if ranks else torch.zeros_like(logprob, dtype=torch.long)
-    return ForwardPass(logprob, rank, lengths[places])
+    others = {name: torch.cat(rows)[back] for name, rows in other_rows.items()}
+    return ForwardPass(logprob, lengths[places], others)
+
+
+def completion_logits(
+    model: LanguageModel, prompts: PaddedPrompts, rows: torch.Tensor, ids: torch.Tensor
+) -> torch.Tensor:
+    """Logits (rows, longest, vocabulary) that predict `ids` (rows, longest) behind prompts `rows`.
+
+    Computed as `forward_pass` computes a bucket.
+    """
+    shared = _SharedPrompts.of(model, prompts)
+    if shared:
+        return shared.completion_logits(rows, ids)
+    return _whole_logits(model, prompts, rows, ids)
 
 
 @dataclass(frozen=True)

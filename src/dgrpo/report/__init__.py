@@ -4,7 +4,6 @@
 - `tables`: one row per experiment, for the terminal and for the page
 - `charts`: attack success, accuracy and completion length over rounds
 - `settings`: an experiment's settings as TOML, for people to read
-- `visible`: text from peers made harmless to look at
 - `page`: the self-contained page and the picture; `page.html.jinja`, `page.css` and `page.js`
   are its parts
 

@@ -15,6 +15,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
+from dgrpo.escaping import one_line
 from dgrpo.report.groups import (
     COMPLETION_TOKENS,
     HELD_OUT_ACCURACY,
@@ -24,7 +25,6 @@ from dgrpo.report.groups import (
     attack_success,
     training_reward,
 )
-from dgrpo.report.visible import visible
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8a8a")
 """Okabe and Ito's colour-blind-safe hues, less two that vanish on white or black, and a grey."""
@@ -84,7 +84,7 @@ PANELS = (SUCCESS, ACCURACY, LENGTH)
 def page_chart(panel: Panel, groups: Sequence[Group]) -> dict[str, Any]:
     """A Vega-Lite specification as wide as its container, each line named at its end."""
     points = _points(panel, groups)
-    names = [visible(group.label) for group in groups]
+    names = [one_line(group.label) for group in groups]
     height = max(230, _LABEL_HEIGHT * (len(names) + 1))
     top = _top(panel, points)
     chart = alt.layer(
@@ -114,7 +114,7 @@ def drawing(groups: Sequence[Group], panels: Sequence[Panel]) -> bytes:
 
 def side_by_side(groups: Sequence[Group], panels: Sequence[Panel]) -> dict[str, Any]:
     """A Vega-Lite specification of `panels` in a row on white, with one legend under them."""
-    names = [visible(group.label) for group in groups]
+    names = [one_line(group.label) for group in groups]
     legend = alt.Legend(
         title=None,
         orient="bottom",
@@ -165,12 +165,13 @@ def spread(values: Sequence[float], gap: float, low: float, high: float) -> list
 def _points(panel: Panel, groups: Sequence[Group]) -> list[dict[str, Any]]:
     return [
         {
-            "experiment": visible(group.label),
+            "experiment": one_line(group.label),
             "round": point.round,
             "mean": point.value.mean,
             "low": _or_mean(point, point.value.low),
             "high": _or_mean(point, point.value.high),
             "seeds": point.seeds,
+            "samples": point.samples,
         }
         for group in groups
         for point in group.curve(panel.metric(group))
@@ -186,7 +187,7 @@ def _top(panel: Panel, points: list[dict[str, Any]]) -> float:
     """Where the y axis ends: 100 %, or the round number above the highest line and band."""
     ends = [p["high"] if p["seeds"] >= BAND_FROM else p["mean"] for p in points]
     highest = max(ends, default=1.0)
-    if panel.rate or highest <= 0:
+    if panel.rate or highest < 1:  # a length in tokens: less is as good as nothing
         return 1.0
     step = 10.0 ** math.floor(math.log10(highest))
     return step * next(
@@ -230,6 +231,7 @@ def _lines(
         alt.Tooltip("low:Q", title="95 % from", format=precise),
         alt.Tooltip("high:Q", title="to", format=precise),
         alt.Tooltip("seeds:Q", title="Seeds"),
+        alt.Tooltip("samples:Q", title="Samples"),
     ]
     layers = [
         base.transform_filter(alt.datum.seeds >= BAND_FROM)

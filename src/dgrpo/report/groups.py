@@ -7,7 +7,6 @@ leaves out comparisons between experiments.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,9 +17,10 @@ from dgrpo.measurement.intervals import (
     Bounds,
     Interval,
     mean_over_seeds,
+    pooled,
     share_over_seeds,
 )
-from dgrpo.plugins import files_to_import
+from dgrpo.plugins import recorded
 from dgrpo.runs.reader import RoundLine, Run, Screening
 
 _DIGEST_SHOWN = 8
@@ -50,6 +50,8 @@ class Point:
     round: int
     value: Interval
     seeds: int
+    samples: int
+    """Independent things counted, of all seeds together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +106,23 @@ class Group:
     def curve(self, metric: Metric) -> list[Point]:
         """The mean over seeds at each round where anything was measured, with its interval."""
         values: dict[int, list[float]] = {}
-        counted: Counter[int] = Counter()
+        counted: dict[int, list[int]] = {}
         for lines in self.lines():
             for line in lines:
                 value = metric.read(line)
                 if value is not None and math.isfinite(value):
                     values.setdefault(line.round, []).append(value)
-                    counted[line.round] += metric.samples(line)
+                    counted.setdefault(line.round, []).append(metric.samples(line))
 
         def mean(number: int) -> Interval:
             if metric.within == SHARE:
-                return share_over_seeds(values[number], counted[number])
+                return share_over_seeds(values[number], pooled(counted[number]))
             return mean_over_seeds(values[number], within=metric.within)
 
-        return [Point(number, mean(number), len(values[number])) for number in sorted(values)]
+        return [
+            Point(number, mean(number), len(values[number]), sum(counted[number]))
+            for number in sorted(values)
+        ]
 
 
 def receivers(run: Run) -> int:
@@ -155,7 +160,7 @@ def training_reward(group: Group) -> Metric:
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:
-    """Runs with equal name and digest together, in the order of their first run.
+    """Runs with equal name and digest, measured alike, together, in the order of their first run.
 
     Runs of one name whose digests differ only because a setting was added later are together too.
     Of a seed's runs, copies in several folders, the finished one of most rounds counts.
@@ -164,16 +169,49 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     for run in runs:
         by_name.setdefault(run.name, []).append(run)
     digests = {name: _digests(members) for name, members in by_name.items()}
-    groups: dict[tuple[str, str], list[Run]] = {}
+    groups: dict[tuple[str, str, str], list[Run]] = {}
     for run in runs:
-        groups.setdefault((run.name, digests[run.name][run.digest]), []).append(run)
-    shared = Counter(name for name, _ in groups)
+        digest = digests[run.name][run.digest]
+        groups.setdefault((run.name, digest, measured_by(run)), []).append(run)
+
+    def label(name: str, digest: str, measured: str, members: list[Run]) -> str:
+        others = [key for key in groups if key[0] == name and key[1:] != (digest, measured)]
+        apart = []
+        if any(key[1] != digest for key in others):
+            apart.append(members[-1].digest[:_DIGEST_SHOWN])
+        if any(key[1] == digest for key in others):
+            apart.append(measured)
+        return f"{name} ({', '.join(apart)})" if apart else name
+
+    return [Group(label(*key, members), _one_per_seed(members)) for key, members in groups.items()]
+
+
+def measured_by(run: Run) -> str:
+    """How many held-out samples a run's points have, for people to read.
+
+    Runs that differ in it are never averaged. Points that have other counts than the run's
+    settings name come from calls that older versions mixed in one folder.
+    """
+    evaluation = run.settings.get("evaluation")
+    if not isinstance(evaluation, dict):
+        return "samples not recorded"
+    each, ends = evaluation.get("samples"), evaluation.get("final_samples")
+    others = {n for n in (line.held_out_samples for line in run.rounds) if n not in (each, ends)}
+    mixed = ", ".join(f"{count}" for count in sorted(others))
+    told = f"{each} held-out samples, {ends} at the ends"
+    return f"{told}, and mixed with {mixed}" if mixed else told
+
+
+def measured_apart(groups: Sequence[Group]) -> list[str]:
+    """A sentence for each name of which runs were measured on different numbers of samples."""
+    found: dict[str, set[str]] = {}
+    for run in (run for group in groups for run in group.runs):
+        found.setdefault(run.name, set()).add(measured_by(run))
     return [
-        Group(
-            label=f"{name} ({members[-1].digest[:_DIGEST_SHOWN]})" if shared[name] > 1 else name,
-            runs=_one_per_seed(members),
-        )
-        for (name, _), members in groups.items()
+        f"{name}: runs that were measured on other numbers of samples are not averaged, "
+        "and stand apart"
+        for name, ways in found.items()
+        if len(ways) > 1
     ]
 
 
@@ -205,13 +243,12 @@ def _digests(runs: Sequence[Run]) -> dict[str, str]:
 def _digest_today(run: Run) -> str:
     """The digest of the run's settings with today's defaults for what they do not say.
 
-    The recorded one where today's code refuses them, or would have to execute a plug-in's file.
+    The recorded one where today's code refuses them, or would have to open a file for them.
     """
-    if files_to_import(run.settings):
-        return run.digest
     from dgrpo.experiment import experiment_from  # with torch, which other reports do not need
 
     try:
-        return experiment_from(run.settings).digest
+        with recorded():
+            return experiment_from(run.settings).digest
     except DgrpoError:
         return run.digest

@@ -25,6 +25,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from dgrpo.errors import DgrpoError
+from dgrpo.escaping import visible
 from dgrpo.report.charts import PANELS, page_chart, picture
 from dgrpo.report.groups import Group, attack_success, group_runs
 from dgrpo.report.settings import settings_text
@@ -38,7 +39,6 @@ from dgrpo.report.tables import (
     percent,
     rate_text,
 )
-from dgrpo.report.visible import visible
 from dgrpo.runs.files import write_file
 from dgrpo.runs.reader import Example, Run, Screening
 

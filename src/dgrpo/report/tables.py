@@ -18,6 +18,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from dgrpo.escaping import one_line
 from dgrpo.measurement.intervals import (
     AMOUNT,
     SHARE,
@@ -34,7 +35,6 @@ from dgrpo.report.groups import (
     attack_success,
     group_runs,
 )
-from dgrpo.report.visible import visible
 from dgrpo.runs.reader import Run, Screening
 
 NOTHING = "\N{EN DASH}"
@@ -123,6 +123,8 @@ class ExperimentRow:
     seeds: tuple[int, ...]
     rounds: int | None
     """The last round that every seed has reached: where `end` is measured."""
+    samples: tuple[int, int]
+    """Held-out samples at the start and at the end, of all seeds together."""
     unfinished: int
     """Runs still going on, interrupted, or cut to the rounds of a shorter one."""
     measure: str | None
@@ -150,6 +152,7 @@ def experiment_row(group: Group) -> ExperimentRow:
         label=group.label,
         seeds=tuple(run.seed for run in group.runs),
         rounds=group.rounds,
+        samples=_samples(group),
         unfinished=group.unfinished,
         measure=measure,
         accuracy=change(group, HELD_OUT_ACCURACY),
@@ -160,6 +163,11 @@ def experiment_row(group: Group) -> ExperimentRow:
         honest_right_rejected=_rate(group, "honest_right", "honest_right_rejected"),
         seconds=_seconds_per_round(group),
     )
+
+
+def _samples(group: Group) -> tuple[int, int]:
+    points = group.curve(HELD_OUT_ACCURACY)
+    return (points[0].samples, points[-1].samples) if points else (0, 0)
 
 
 def change(group: Group, metric: Metric) -> Change | None:
@@ -234,14 +242,16 @@ def _rounds(row: ExperimentRow) -> str:
 def _success(row: ExperimentRow) -> str:
     if row.attack_success is None:
         return NOTHING
-    return f"{change_text(row.attack_success, percent)} ({visible(row.measure or '')})"
+    return f"{change_text(row.attack_success, percent)} ({one_line(row.measure or '')})"
 
 
 _SECONDS = "Seconds per round"
+_SAMPLES = "Held-out samples"
 COLUMNS: dict[str, Callable[[ExperimentRow], str]] = {
-    "Experiment": lambda row: visible(row.label),
+    "Experiment": lambda row: one_line(row.label),
     "Seeds": _seeds,
     "Rounds": _rounds,
+    _SAMPLES: lambda row: " → ".join(f"{count:,}" for count in row.samples),
     "Accuracy": lambda row: change_text(row.accuracy, percent),
     "Attack success": _success,
     "Completion tokens": lambda row: change_text(row.completion_tokens, number),
@@ -252,8 +262,10 @@ COLUMNS: dict[str, Callable[[ExperimentRow], str]] = {
 """Heading → what a cell says, for the terminal and the page."""
 
 
-PAGE_ONLY = ("Seeds", "Rounds", "Completion tokens")
+PAGE_ONLY = ("Seeds", "Rounds", _SAMPLES, "Completion tokens")
 """Columns left to the page, so that the terminal's table fits 80 characters."""
+_FEW_SAMPLES = 1000
+"""Held-out samples at the end below which the terminal says how many there are."""
 _NAME_WIDTH = 16
 """Characters of an experiment's name on a line of that table."""
 
@@ -281,6 +293,8 @@ def rich_table(rows: Sequence[ExperimentRow]) -> Table:
     for row in rows:
         name, *cells = (cell(row) for cell in columns.values())
         lines = textwrap.wrap(name, _NAME_WIDTH)  # they end at its hyphens
+        if row.samples[1] < _FEW_SAMPLES:
+            lines += [f"{row.samples[1]} held-out", "samples"]
         table.add_row(Text("\n".join(lines)), *(Text(_stacked(cell)) for cell in cells))
     return table
 

@@ -6,12 +6,12 @@ A run is three files there: experiment.json, rounds.jsonl and summary.json, in
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from dgrpo.reproduce.matrix import Entry, Found, fitting
-from dgrpo.runs.files import writing
+from dgrpo.runs.files import new_folder, read_bytes, refuse_link, remove, replace_file, writing
+from dgrpo.runs.reader import ROUNDS_LIMIT
 
 SMALL_FILES = ("experiment.json", "rounds.jsonl", "summary.json")
 
@@ -39,10 +39,13 @@ def collect(entries: Sequence[Entry], found: Sequence[Found], target: Path) -> l
 
 def _replace(source: Path, place: Path) -> None:
     """Copy beside `place`, then rename, so that no reader meets half a run."""
-    fresh = place.with_name(f".new-{place.name}")  # no name that a reader of runs looks for
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    for name in SMALL_FILES:
-        shutil.copyfile(source / name, fresh / name)
-    shutil.rmtree(place, ignore_errors=True)
-    fresh.rename(place)
+    refuse_link(place.parent).mkdir(parents=True, exist_ok=True)
+    fresh = new_folder(place.parent)
+    try:
+        for name in SMALL_FILES:
+            replace_file(fresh / name, read_bytes(source / name, ROUNDS_LIMIT))
+        remove(place)
+        fresh.rename(place)
+    except BaseException:
+        remove(fresh)
+        raise

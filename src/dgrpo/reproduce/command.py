@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dgrpo.errors import DgrpoError
-from dgrpo.report.visible import visible
+from dgrpo.escaping import visible
 from dgrpo.reproduce.collect import collect
 from dgrpo.reproduce.compare import compare
 from dgrpo.reproduce.curves import FOLDER, drawn
@@ -33,8 +33,8 @@ from dgrpo.reproduce.poisoned_share import measured
 from dgrpo.reproduce.render import html, markdown
 from dgrpo.reproduce.scheduler import Failure, Outcome, play_all, run_folder
 from dgrpo.reproduce.share_charts import share_picture
-from dgrpo.runs.files import write_file
-from dgrpo.runs.folder import updates_done
+from dgrpo.runs.checkpoint import updates_done
+from dgrpo.runs.files import refuse_link, write_file
 
 PICTURE = "poisoned-share.png"
 
@@ -134,7 +134,7 @@ class Reproduction:
         text, web = folder / "paper.md", settings.playing_in / "paper.html"
         write_file(folder / PICTURE, share_picture(theory))
         for figure in page.curves:
-            write_file(folder / FOLDER / figure.file, figure.drawing())
+            write_file(refuse_link(folder / FOLDER) / figure.file, figure.drawing())
         write_file(text, markdown(page, PICTURE).encode())
         write_file(web, html(page).encode())
         return text, web

@@ -18,11 +18,13 @@ from dgrpo.measurement.intervals import (
     SHARE,
     Interval,
     mean_over_seeds,
+    pooled,
     share_over_seeds,
 )
 from dgrpo.report.groups import measured_on, receivers
 from dgrpo.report.tables import Rate
 from dgrpo.reproduce.paper import Figure, Point
+from dgrpo.runs.fields import LARGE
 from dgrpo.runs.reader import DefenseCounts, Run, Screening
 
 Verdict = Literal[
@@ -95,7 +97,7 @@ def compare(figure: Figure, runs: Mapping[str, Mapping[int, Run]]) -> Comparison
     if collapsed is None or figure.metric.startswith("screening."):
         return judged
     verdict = judged.verdict if figure.agrees is None else "differs"
-    zero = mine[0].settings["on_reject"] == "zero-reward"
+    zero = mine[0].settings.get("on_reject") == "zero-reward"
     return replace(judged, verdict=verdict, collapsed=collapsed, zero_reward=zero)
 
 
@@ -107,11 +109,11 @@ def _interval(figure: Figure, values: Sequence[float], mine: Sequence[Run]) -> I
         return _screened(figure, mine) or share_over_seeds(values, 0)
     measure = figure.metric.removeprefix("metrics.")
     if figure.metric == "attack_success":  # the first measure that the file lists
-        measure = mine[0].settings["measure"][0]["name"]
+        measure = next(iter(mine[0].rounds[-1].attack_success), "")
     # points between the ends have equal samples: any five count what a peak's do
     place = {"start": slice(1), "peak": slice(1, 1 + _PEAK_WINDOW)}.get(figure.at, slice(-1, None))
-    lines = [line for run in mine for line in run.rounds[place]]
-    return share_over_seeds(values, sum(measured_on(line, measure) for line in lines))
+    counted = [sum(measured_on(line, measure) for line in run.rounds[place]) for run in mine]
+    return share_over_seeds(values, pooled(counted))
 
 
 def _screened(figure: Figure, mine: Sequence[Run]) -> Interval | None:
@@ -243,7 +245,7 @@ def _of_seed(figure: Figure, runs: Mapping[str, Mapping[int, Run]], seed: int) -
     theirs, *controls = others
     if controls:
         ours, theirs = (
-            None if value is None or not control else value / control
+            None if value is None or not control else _ratio(value, control)
             for value, control in zip((ours, theirs), controls, strict=True)
         )
     return _compared(ours, theirs, figure)
@@ -261,7 +263,13 @@ def _value(run: Run, figure: Figure) -> float | None:
 def _compared(ours: float | None, theirs: float | None, figure: Figure) -> float | None:
     if ours is None or theirs is None or (figure.as_ == "ratio" and theirs == 0):
         return None
-    return ours / theirs if figure.as_ == "ratio" else ours - theirs
+    return _ratio(ours, theirs) if figure.as_ == "ratio" else ours - theirs
+
+
+def _ratio(ours: float, theirs: float) -> float | None:
+    """None where it is too large for a number: by a recorded value next to nothing."""
+    ratio = ours / theirs
+    return ratio if abs(ratio) < LARGE else None
 
 
 def _at_path(table: Mapping[str, Any], path: str) -> Any:
@@ -275,7 +283,7 @@ def _at_path(table: Mapping[str, Any], path: str) -> Any:
 
 
 def _from_card(figure: Figure) -> Comparison:
-    card = files("dgrpo.models") / figure.card / "card.json"
+    card = files("dgrpo.shipped") / figure.card / "card.json"
     if not card.is_file():
         return Comparison(figure, "not run yet")
     found = _at_path(json.loads(card.read_text("utf-8")), figure.metric)

@@ -26,6 +26,8 @@ from dgrpo.report.tables import (
 from dgrpo.reproduce.matrix import Entry
 from dgrpo.runs.reader import Run
 
+_LEAST_SECONDS = 1e-6
+"""Less was not measured: a clock does not tell it from nothing."""
 CONTROLS = ("honest", "silent")
 """Attacks that attack nothing."""
 
@@ -113,11 +115,11 @@ def screening_cost(experiment: Experiment, runs: Sequence[Run]) -> Interval | No
     where nothing was timed.
     """
     mounted = [experiment.attack_of(node) for node in range(experiment.nodes)]
-    drawing = sum(attack.needs_own_samples(experiment.topology) for attack in mounted)
+    drawing = sum(attack.start().needs_own_samples(experiment.topology) for attack in mounted)
     ratios = []
     for run in runs:
         seconds = (run.summary or {}).get("seconds", {})
-        if seconds.get("generate"):
+        if seconds.get("generate", 0.0) > _LEAST_SECONDS:
             ratios.append(drawing * seconds.get("verify", 0.0) / seconds["generate"])
     return mean_over_seeds(ratios, within=AMOUNT) if ratios else None
 

@@ -12,9 +12,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from dgrpo.escaping import visible
 from dgrpo.progress import percent
 from dgrpo.report.tables import NOTHING
-from dgrpo.report.visible import visible
 from dgrpo.reproduce.estimate import Estimate, Rounds, duration
 from dgrpo.reproduce.matrix import Task
 from dgrpo.reproduce.worker import Line

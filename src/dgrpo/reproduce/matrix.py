@@ -22,7 +22,7 @@ from typing import Any
 
 from dgrpo.errors import DgrpoError, did_you_mean
 from dgrpo.experiment import Experiment, experiment_from, load_experiment
-from dgrpo.plugins import files_to_import
+from dgrpo.plugins import recorded
 from dgrpo.policy.model import digest_of
 from dgrpo.reproduce.paper import Matrix
 from dgrpo.runs.reader import Run, read_run
@@ -155,8 +155,8 @@ def find_finished(folders: Iterable[Path]) -> tuple[list[Found], list[str]]:
     """Finished runs under `folders`, and a line for each folder that had to be left out.
 
     A folder is left out where a file is damaged, or holds settings that today's code refuses, or
-    names a plug-in's file that no loaded experiment does: what lies there may come from others, and
-    executes nothing.
+    names a file that no loaded experiment does: what lies there may come from others, opens nothing
+    and executes nothing.
     """
     found: list[Found] = []
     left_out: list[str] = []
@@ -167,15 +167,13 @@ def find_finished(folders: Iterable[Path]) -> tuple[list[Found], list[str]]:
             if not (header.parent / "summary.json").exists():
                 continue
             try:
-                run = read_run(header.parent)
-                if files := files_to_import(run.settings):
-                    raise DgrpoError(f"names {files[0]}, which no experiment file here names")
+                run = read_run(header.parent, within=folder)
                 text = json.dumps(run.settings, sort_keys=True)
                 if text not in validated:
-                    validated[text] = experiment_from(run.settings)
-            except (DgrpoError, OSError) as error:
-                problem = error.problem if isinstance(error, DgrpoError) else str(error)
-                left_out.append(f"{header.parent}: {problem}")
+                    with recorded():
+                        validated[text] = experiment_from(run.settings)
+            except DgrpoError as error:
+                left_out.append(f"{header.parent}: {error.problem}")
                 continue
             if _is_whole(run):
                 found.append(Found(run, validated[text]))
@@ -206,6 +204,11 @@ def shortfall(found: Found, experiment: Experiment) -> str:
             f"is finished with {samples} held-out samples, and evaluation.final_samples = "
             f"{experiment.evaluation.final_samples}"
         )
+    theirs, ours = (one.evaluation.samples for one in (found.experiment, experiment))
+    if theirs != ours:
+        return (
+            f"is finished with {theirs} held-out samples a round, and evaluation.samples = {ours}"
+        )
     if not _same_models(found.run.experiment, experiment):
         return "was played with other weights under the same model name"
     return ""
@@ -230,11 +233,16 @@ def _same_models(header: Mapping[str, Any], experiment: Experiment) -> bool:
     Models that cannot be looked at here, and those of which nothing was recorded, are trusted.
     """
     names = [model.name for model in experiment.model]
-    recorded = [
+    judges = {name for defense in experiment.defense for name in defense.check.models()}
+    known = [
         *zip(names, header.get("model_digests", ()), strict=False),
         *header.get("defense_model_digests", {}).items(),
     ]
-    return all(_digest_now(name) in (None, digest) for name, digest in recorded)
+    return all(
+        _digest_now(name) in (None, digest)
+        for name, digest in known
+        if name in judges or name in names  # a run's own names may lead anywhere
+    )
 
 
 @cache

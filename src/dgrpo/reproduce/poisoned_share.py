@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from dgrpo.experiment import Experiment
-from dgrpo.measurement.intervals import Interval, mean_over_seeds, share_over_seeds
+from dgrpo.measurement.intervals import Interval, mean_over_seeds, pooled, share_over_seeds
 from dgrpo.measurement.theory import exact_push
 from dgrpo.plugins import plugin_name
 from dgrpo.report.groups import measured_on
@@ -75,7 +75,8 @@ def _measured(experiment: Experiment, runs: Sequence[Run]) -> Measured | None:
     poisoned = _poisoned_of_group(experiment)
     scaling = experiment.learner.advantage_scaling
     rights, predictions, advantages, successes = [], [], [], []
-    measure, counted = (experiment.measure[0].name if experiment.measure else ""), 0
+    measure = experiment.measure[0].name if experiment.measure else ""
+    counted: list[int] = []
     for run in runs:
         played = [line for line in run.rounds if line.screening.poisoned]
         if not played:
@@ -96,7 +97,7 @@ def _measured(experiment: Experiment, runs: Sequence[Run]) -> Measured | None:
         end = curve_point(success.get("by_round", []), "end")
         if end is not None:
             successes.append(end)
-            counted += measured_on(run.rounds[-1], measure)
+            counted.append(measured_on(run.rounds[-1], measure))
     if not predictions:
         return None
     return Measured(
@@ -108,7 +109,7 @@ def _measured(experiment: Experiment, runs: Sequence[Run]) -> Measured | None:
         honest_right=fmean(rights),
         predicted=fmean(predictions),
         advantage=mean_over_seeds(advantages) if advantages else None,
-        success=share_over_seeds(successes, counted) if successes else None,
+        success=share_over_seeds(successes, pooled(counted)) if successes else None,
         series=_series(experiment),
         seeds=len(rights),
     )

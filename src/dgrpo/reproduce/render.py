@@ -11,9 +11,9 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from dgrpo.escaping import visible
 from dgrpo.report.page import content_policy, inline_json, vega_script
 from dgrpo.report.tables import NOTHING
-from dgrpo.report.visible import visible
 from dgrpo.reproduce.curves import FOLDER, Drawn
 from dgrpo.reproduce.page import CURVES, PaperPage, Table
 from dgrpo.reproduce.share_charts import panels, share_chart

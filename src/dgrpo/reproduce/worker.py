@@ -2,7 +2,8 @@
 
 torch is imported in here, after the process has set itself up: one thread, output into a log file,
 Ctrl-C left to the scheduler. SIGTERM ends the run as an exception does, so that what the run has
-opened is closed; its folder is whole at any moment, and the run goes on from its last checkpoint.
+opened is closed; in a round it is finished first, if the scheduler waits so long, and saved. Its
+folder is whole at any moment, and the run goes on from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from dgrpo.console import escape_other_output, escaped_trace
+from dgrpo.errors import DgrpoError
+from dgrpo.escaping import one_line
 
 if TYPE_CHECKING:
     from dgrpo.experiment import Experiment
@@ -57,14 +61,19 @@ def play(assignment: Assignment, connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _stop)
     os.environ["OMP_NUM_THREADS"] = str(assignment.threads)
+    escape_other_output()
     try:
         with _logging(Path(assignment.log)):
             _run(assignment, connection)
         connection.send(Ended())
     except BrokenPipeError:  # the scheduler is gone
         pass
+    except KeyboardInterrupt:  # SIGTERM, and the round is saved
+        _stop()
+    except DgrpoError as error:
+        connection.send(Ended(str(error)))
     except Exception as error:
-        connection.send(Ended(str(error) or type(error).__name__))
+        connection.send(Ended(one_line(str(error)) or type(error).__name__))
     finally:
         connection.close()
 
@@ -83,7 +92,7 @@ def _run(assignment: Assignment, connection: Connection) -> None:
         success = next(iter(line["attack_success"].values()), None)
         connection.send(Line(line["round"], line["accuracy"], success))
 
-    run_experiment(experiment, assignment.seed, Path(assignment.folder), watch)
+    run_experiment(experiment, assignment.seed, Path(assignment.folder), watch, tell=lambda _: None)
 
 
 def _check_way(experiment: Experiment, folder: Path) -> None:
@@ -111,19 +120,19 @@ def _logging(file: Path) -> Iterator[None]:
 
     Drops an empty one. Raises DgrpoError where it cannot be made.
     """
-    from dgrpo.runs.files import writing
+    from dgrpo.runs.files import open_end, refuse_link, writing
 
     with writing(file):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        log = file.open("a", encoding="utf-8", errors="backslashreplace")
+        refuse_link(file.parent).mkdir(parents=True, exist_ok=True)
+        log = open_end(file)
     with log:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(log.fileno(), stream.fileno())
         try:
             yield
-        except Exception:
+        except Exception as error:
             with suppress(OSError):  # the disk is full, perhaps, and the reason goes elsewhere, too
-                traceback.print_exc()
+                sys.stderr.write(escaped_trace(error))
             raise
         finally:
             with suppress(OSError):

@@ -11,19 +11,37 @@ import hashlib
 import io
 import json
 import os
-import shutil
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import polars
 import torch
 
-from dgrpo.errors import DgrpoError
-from dgrpo.experiment import OUTSIDE_DIGEST
-from dgrpo.runs.files import read_json, replace_file, write_json, writing
+from dgrpo.errors import DgrpoError, first_line
+from dgrpo.escaping import shown
+from dgrpo.runs.checkpoint import checkpoint_folder, load_checkpoint, updates_done
+from dgrpo.runs.files import (
+    append_bytes,
+    json_object,
+    new_folder,
+    read_bytes,
+    read_json,
+    refuse_link,
+    remove,
+    replace_file,
+    sweep,
+    write_json,
+    writing,
+)
+from dgrpo.runs.identity import Held, changed_settings, check_run
+from dgrpo.runs.reader import ROUNDS_LIMIT, read_header, read_line, read_summary
 
+KEPT = "model"
+"""Where a finished run keeps its first honest node's model, in its seed's folder."""
 COMPLETIONS: dict[str, Any] = {
     "round": polars.Int64,
     "sender": polars.String,
@@ -47,6 +65,7 @@ COMPLETIONS: dict[str, Any] = {
     "advantage": polars.Float64,
 }
 """Columns of completions/*.parquet."""
+_SHARD = re.compile(r"to-([0-9]{1,15})\.parquet")
 
 
 class RunFolder:
@@ -61,8 +80,10 @@ class RunFolder:
     def held(self) -> Iterator[None]:
         """The folder, made if need be, for this process alone while it plays.
 
-        Raises DgrpoError while another holds it. Where folders cannot be locked, none is.
+        Raises DgrpoError while another holds it, or if it is a link to another folder. Where
+        folders cannot be locked, none is.
         """
+        refuse_link(self.path)
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         try:
@@ -86,46 +107,54 @@ class RunFolder:
         finally:
             os.close(handle)
 
-    def _check_way(self, rounds: int, begun_for: int) -> None:
-        """Raise DgrpoError where what was begun for so many rounds cannot go on to `rounds`."""
+    def held_there(self) -> Held:
+        """What lies in the folder that a further call would keep. Touches nothing."""
+        summary = self.summary()
+        finished = summary["rounds"] if summary else 0
         done = updates_done(self.path)
-        summary = self.path / "summary.json"
-        finished = int(read_json(summary)["rounds"]) if summary.exists() else 0
-        least = done if begun_for <= done else done + 1  # points between have few samples
-        if not finished and rounds < least:
+        kept = finished or done
+        keeps = summary is not None or checkpoint_folder(self.path).exists()
+        described = refuse_link(self.path / "experiment.json").exists()
+        return Held(
+            path=self.path,
+            description=read_header(self.path) if described else {},
+            points=_parsed(self._whole_lines()[: kept + 1]) if keeps else [],
+            done=done,
+            finished=finished,
+        )
+
+    def summary(self) -> dict[str, Any] | None:
+        """summary.json; None while the run is unfinished. Raises DgrpoError if it is damaged."""
+        file = refuse_link(self.path / "summary.json")
+        if not file.exists():
+            return None
+        summary = read_summary(self.path)
+        if not isinstance(summary.get("rounds"), int):
             raise DgrpoError(
-                f"{self.path} has gone on to round {done} of {begun_for}, and rounds = {rounds}"
-                + (": measured on few samples, as no last round is" if rounds == done else ""),
-                remedy=f"ask for rounds = {least} or more, or give another --out",
+                f"{file} is damaged: it names no round", remedy=f"delete {self.path} to start again"
             )
-        if 0 < finished < rounds and not done:
-            raise DgrpoError(
-                f"{self.path} is finished at round {finished}, without a checkpoint from which "
-                f"to go on to rounds = {rounds}",
-                remedy="give another --out, or delete that folder",
-            )
+        return summary
 
     def open(self, description: dict[str, Any]) -> None:
         """Describe the run, or check that the folder holds the same.
 
-        Raises DgrpoError naming the first field that differs, or where the run that is there
-        cannot go on to the rounds asked for: before anything is touched.
+        Raises DgrpoError as `check_run` does, before anything is touched.
         """
-        file = self.path / "experiment.json"
-        asked = description["experiment"]["rounds"]
-        held: dict[str, Any] = {}
-        if file.exists():
-            held = read_json(file)
-            _same_run(self.path, held, description)
-            finished = (self.path / "summary.json").exists()
-            if finished and held["experiment"]["rounds"] >= asked:
-                return  # it describes what was played, with the libraries that played it
-        self._check_way(asked, held["experiment"]["rounds"] if held else asked)
-        played_by = [*held.get("source_digests", ()), *description["source_digests"]]
+        held = self.held_there()
+        check_run(held, description)
+        if held.finished == description["experiment"]["rounds"]:
+            # experiment.json says what was played, with the libraries that played it
+            if held.rounds != held.finished:  # a call for more was stopped at once
+                settings = {**held.settings, "rounds": held.finished}
+                self.describe_further({"experiment": settings})
+            return
+        played_by = [*held.listed("source_digests"), *description["source_digests"]]
         description = {**description, "source_digests": list(dict.fromkeys(played_by))}
+        if earlier := changed_settings(held, description):
+            description["earlier_settings"] = earlier
         with writing(self.path):
-            (self.path / "completions").mkdir(parents=True, exist_ok=True)
-            write_json(file, held | description)
+            refuse_link(self.path / "completions").mkdir(parents=True, exist_ok=True)
+            write_json(self.path / "experiment.json", {**held.description, **description})
 
     def describe_further(self, facts: dict[str, Any]) -> None:
         """Add to experiment.json what is only known once the run has its means."""
@@ -136,30 +165,27 @@ class RunFolder:
     def append(self, line: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
         """Add a line to rounds.jsonl, and completion rows to the next shard."""
         self._pending += rows
-        with writing(self.path), self.rounds.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        with writing(self.rounds):
+            append_bytes(self.rounds, (json.dumps(line, ensure_ascii=False) + "\n").encode())
 
     def checkpoint(self, updates: int, state: dict[str, Any]) -> None:
         """Make everything up to `updates` updates permanent."""
         with writing(self.path):
             if self._pending:
                 self._write_shard(updates)
-            with self.rounds.open("a") as file:
-                os.fsync(file.fileno())
-            fresh = self.path / "checkpoint.new"
-            shutil.rmtree(fresh, ignore_errors=True)
-            fresh.mkdir()
+            append_bytes(self.rounds, b"", sync=True)
+            fresh = new_folder(self.path)
             packed = io.BytesIO()  # torch.save to a file hides a full disk behind other errors
             torch.save(state, packed)
-            (fresh / "state.pt").write_bytes(packed.getbuffer())
+            replace_file(fresh / "state.pt", packed.getbuffer())
             digest = hashlib.sha256(packed.getbuffer()).hexdigest()
             write_json(fresh / "checkpoint.json", {"updates": updates, "sha256": digest})
             old, current = self.path / "checkpoint.old", self.path / "checkpoint"
             if current.exists():
-                shutil.rmtree(old, ignore_errors=True)
+                remove(old)
                 current.rename(old)
             fresh.rename(current)
-            shutil.rmtree(old, ignore_errors=True)
+            remove(old)
 
     def resume(self) -> tuple[int, dict[str, Any] | None]:
         """(updates done, state) of the last checkpoint, everything after it cut off.
@@ -167,12 +193,12 @@ class RunFolder:
         (0, None) when there is none: the run starts afresh. Raises DgrpoError for a damaged
         checkpoint.
         """
-        shutil.rmtree(self.path / "checkpoint.new", ignore_errors=True)
+        sweep(self.path)
         old, current = self.path / "checkpoint.old", self.path / "checkpoint"
         with writing(self.path):
             if old.exists() and not current.exists():  # stopped between the two renames
                 old.rename(current)
-        updates, state = self._load_checkpoint()
+        updates, state = load_checkpoint(self.path)
         whole = self._whole_lines()
         kept = whole[: updates + 1] if state is not None else []
         if state is not None and len(kept) != updates + 1:
@@ -182,20 +208,25 @@ class RunFolder:
             )
         with writing(self.path):
             replace_file(self.rounds, b"".join(line + b"\n" for line in kept))
-            for shard in (self.path / "completions").glob("to-*.parquet"):
-                if state is None or int(shard.stem.rpartition("-")[2]) > updates:
-                    shard.unlink()
+            shards = refuse_link(self.path / "completions")
+            sweep(shards)
+            for shard in shards.glob("to-*.parquet"):
+                made = _SHARD.fullmatch(shard.name)
+                if state is None or made is None or int(made[1]) > updates:
+                    remove(shard)
         return updates, state
 
     def lines(self) -> list[dict[str, Any]]:
         """The lines written so far."""
         remedy = f"delete {self.path} to start this seed again"
-        try:
-            lines = [json.loads(line) for line in self._whole_lines()]
-            rounds = [line["round"] for line in lines]
-        except (ValueError, KeyError, TypeError) as error:
-            raise DgrpoError(f"{self.rounds} is damaged: {error}", remedy=remedy) from None
-        if rounds != list(range(len(lines))):
+        lines = []
+        for number, raw in enumerate(self._whole_lines(), start=1):
+            try:
+                point, table = read_line(raw, f"{self.rounds}, line {number}")
+            except DgrpoError as error:
+                raise DgrpoError(error.problem, remedy=remedy) from None
+            lines.append({**table, **asdict(point)})  # what an older line lacks has a default
+        if [line["round"] for line in lines] != list(range(len(lines))):
             raise DgrpoError(
                 f"{self.rounds} is damaged: its rounds are not 0, 1, 2 and so on", remedy=remedy
             )
@@ -213,8 +244,15 @@ class RunFolder:
 
     def _whole_lines(self) -> list[bytes]:
         """Finished lines: what a crash left after the last line end is not one."""
-        content = self.rounds.read_bytes() if self.rounds.exists() else b""
+        there = refuse_link(self.rounds).exists()
+        content = read_bytes(self.rounds, ROUNDS_LIMIT) if there else b""
         return content.split(b"\n")[:-1]  # a crash may have cut a character, too
+
+    def unfinish(self) -> None:
+        """Take away what stands only in a finished run: it is about to go on."""
+        with writing(self.path):
+            remove(self.path / "summary.json")
+            remove(self.path / KEPT)
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Write summary.json."""
@@ -223,68 +261,57 @@ class RunFolder:
 
     def _write_shard(self, updates: int) -> None:
         shard = self.path / "completions" / f"to-{updates:06d}.parquet"
-        temporary = shard.with_suffix(".tmp")
-        polars.DataFrame(self._pending, schema=COMPLETIONS).write_parquet(
-            temporary, compression="zstd"
-        )
-        temporary.rename(shard)
+        packed = io.BytesIO()  # polars takes no path that is not UTF-8
+        frame = polars.DataFrame(self._pending, schema=COMPLETIONS)
+        frame.write_parquet(packed, compression="zstd")
+        refuse_link(shard.parent)
+        replace_file(shard, packed.getbuffer())
         self._pending = []
 
-    def _load_checkpoint(self) -> tuple[int, dict[str, Any] | None]:
-        folder = self.path / "checkpoint"
-        if not folder.exists():
-            return 0, None
-        head = read_json(folder / "checkpoint.json")
-        file = folder / "state.pt"
-        if not file.exists() or _file_digest(file) != head.get("sha256"):
+    def restore(self, swarm: Restored, state: dict[str, Any]) -> None:
+        """Give a checkpoint's state to the swarm that plays on.
+
+        Raises DgrpoError if it is not the state of such a swarm.
+        """
+        try:
+            swarm.load_state_dict(state)
+        except DgrpoError:
+            raise
+        except Exception as error:  # a stranger's state may have any shape
+            told = f"{type(error).__name__}: {first_line(error)}"
             raise DgrpoError(
-                f"{file} is damaged: its digest is not the one recorded with it",
+                f"{self.path / 'checkpoint' / 'state.pt'} does not fit this run: {told}",
                 remedy=f"delete {self.path} to start this seed again; other seeds are untouched",
-            )
-        return int(head["updates"]), torch.load(file, weights_only=True, map_location="cpu")
+            ) from error
 
 
-def updates_done(path: Path) -> int:
-    """Updates up to a seed folder's last checkpoint; 0 where there is none that can be read."""
-    try:
-        return int(read_json(path / "checkpoint" / "checkpoint.json")["updates"])
-    except (DgrpoError, KeyError, TypeError, ValueError):
-        return 0
+class Restored(Protocol):
+    """What a checkpoint is given to: a swarm."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
 
 
-def _file_digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def rounds_of(table: dict[str, Any], file: Path) -> int:
+    """`rounds` in a file's table. Raises DgrpoError where it is missing."""
+    rounds = table.get("rounds")
+    if not isinstance(rounds, int):
+        raise DgrpoError(
+            f"{file} is damaged: rounds = {shown(rounds)}",
+            remedy=f"delete {file.parent} to start this seed again",
+        )
+    return rounds
 
 
-COMPARED = ("schema", "digest", "seed", "model_digests", "pool_digest")
-"""Fields of experiment.json that must be equal for a run to go on; rounds may grow."""
-
-
-RECORDED_LATER = ("defense_model_digests", "solutions_digest", "measure_sources")
-"""The same for fields that older runs do not have."""
-
-
-def _same_run(path: Path, held: dict[str, Any], wanted: dict[str, Any]) -> None:
-    ours, theirs = wanted.get("experiment", {}), held.get("experiment", {})
-    fields = [f for f in COMPARED if held.get(f) != wanted[f]]
-    fields += [f for f in RECORDED_LATER if f in held and held[f] != wanted.get(f)]
-    if theirs.get("measure") != ours.get("measure"):
-        fields.append("experiment.measure")  # one curve is of one measure
-    if not fields:
-        return
-    if "digest" in fields:
-        fields = [
-            f"experiment.{name}"
-            for name in ours
-            if ours[name] != theirs.get(name) and name not in OUTSIDE_DIGEST
-        ] or fields
-    first = fields[0]
-    pair = (
-        (theirs.get(first.partition(".")[2]), ours.get(first.partition(".")[2]))
-        if first.startswith("experiment.")
-        else (held.get(first), wanted[first])
-    )
-    raise DgrpoError(
-        f"{path} holds another run: {first} is {pair[0]!r} there and {pair[1]!r} here",
-        remedy="give another --out, or delete that folder",
-    )
+def _parsed(lines: Sequence[bytes]) -> list[dict[str, Any]]:
+    """Lines of rounds.jsonl as far as they can be read; `RunFolder.lines` names what cannot."""
+    points: list[dict[str, Any]] = []
+    for line in lines:
+        try:
+            point = json_object(line, "rounds.jsonl", measured=True)
+        except DgrpoError:
+            break
+        if point.get("round") != len(points):
+            break
+        points.append(point)
+    return points

@@ -14,6 +14,7 @@ from typing import Any
 
 from dgrpo.attacks.base import Attack
 from dgrpo.experiment import Experiment
+from dgrpo.measurement.held_out import rates_of
 from dgrpo.records import HeldOutScore, Judged, Label, RoundRecord
 from dgrpo.runs.reader import SCHEMA
 from dgrpo.tasks.base import LoadedTask
@@ -83,7 +84,9 @@ def round_line(
         "reward_by_label": {label: _mean(values) for label, values in sorted(by_label.items())},
         "advantage_by_label": {label: _mean(those) for label, those in sorted(advantages.items())},
         **held_out_fields(scores),
-        "attack_success_training": {m.name: m.measure(task, from_honest).get("") for m in measures},
+        "attack_success_training": {
+            m.name: rates_of(m, task, from_honest).get("") for m in measures
+        },
         "screening": _screening(judged, records[0].judged, labels),
         "violations": dict(sum((Counter(r.violations) for r in records), Counter())),
         "idle_groups": sum(r.idle_groups for r in records),

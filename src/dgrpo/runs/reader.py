@@ -7,18 +7,37 @@ and checks them against the public format. It leaves out the Parquet shards in `
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from dgrpo.errors import DgrpoError
+from dgrpo.escaping import one_line
+from dgrpo.runs.fields import (
+    MOST_NAMES,
+    Amount,
+    Count,
+    Finite,
+    Header,
+    Measured,
+    Name,
+    Named,
+    Summary,
+    Text,
+)
+from dgrpo.runs.files import JSON_LIMIT, MIB, RESTORE, json_object, read_bytes, refuse_link
 
 SCHEMA = 1
 """The newest run-folder format that this reader knows."""
+ROUNDS_LIMIT = 512 * MIB
+"""Bytes of rounds.jsonl: 100,000 rounds of the shipped experiments have 440 MB."""
+LINE_LIMIT = 16 * MIB
+"""Bytes of one line: shipped experiments have 4 kB; a thousand long examples fit."""
+HEADER_LIMIT = 8 * MIB
+"""Bytes of experiment.json: 3 kB, more where libraries for programs are written out in it."""
 
 _READ = TypeVar("_READ")
 
@@ -27,10 +46,10 @@ _READ = TypeVar("_READ")
 class DefenseCounts:
     """What one defense did in one round, counted per honest receiver and completion."""
 
-    poisoned_stopped: int = 0
-    decoy_stopped: int = 0
-    honest_rejected: int = 0
-    undecided: dict[str, int] = field(default_factory=dict)
+    poisoned_stopped: Count = 0
+    decoy_stopped: Count = 0
+    honest_rejected: Count = 0
+    undecided: Named[Count] = field(default_factory=dict)
     """Completions it could not judge, by what kept it; its policy accepted or rejected them."""
 
 
@@ -38,29 +57,48 @@ class DefenseCounts:
 class Screening:
     """What all defenses together did in one round, counted per honest receiver and completion."""
 
-    poisoned: int = 0
-    poisoned_stopped: int = 0
-    decoy: int = 0
-    decoy_stopped: int = 0
-    honest: int = 0
-    honest_rejected: int = 0
-    honest_right: int = 0
+    poisoned: Count = 0
+    poisoned_stopped: Count = 0
+    decoy: Count = 0
+    decoy_stopped: Count = 0
+    honest: Count = 0
+    honest_rejected: Count = 0
+    honest_right: Count = 0
     """Honest ones of full reward; 0 in older runs."""
-    honest_right_rejected: int = 0
-    different: dict[str, int] = field(default_factory=dict)
+    honest_right_rejected: Count = 0
+    different: Named[Count] = field(default_factory=dict)
     """The same counts of different texts per prompt, for one receiver; empty in older runs."""
-    poisoned_texts: tuple[str, ...] = ()
+    poisoned_texts: tuple[Name, ...] = ()
     """A digest of each different poisoned text, to count them over rounds; none in older runs."""
-    by_defense: dict[str, DefenseCounts] = field(default_factory=dict)
+    by_defense: Named[DefenseCounts] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where more was stopped than there was."""
+        for name, one in (("", self), *self.by_defense.items()):
+            for stopped, of in _PARTS if not name else _PARTS[:3]:
+                count, whole = getattr(one, stopped), getattr(self, of)
+                if count > whole:
+                    by = f" by {one_line(name, 120)}" if name else ""
+                    raise ValueError(f"{stopped} = {count}{by} of {of} = {whole}")
+
+
+_PARTS = (
+    ("poisoned_stopped", "poisoned"),
+    ("decoy_stopped", "decoy"),
+    ("honest_rejected", "honest"),
+    ("honest_right", "honest"),
+    ("honest_right_rejected", "honest_right"),
+)
+"""Counts, and what they are a part of; a defense has the first three."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
     """One held-out completion of an honest node, kept for people to read. The text is hostile."""
 
-    question: str
-    text: str
-    reward: float
+    question: Text
+    text: Text
+    reward: Measured
     poisoned: bool | None = None
     """Whether any of the run's measures finds its attack in it; None where it is not said."""
 
@@ -69,28 +107,28 @@ class Example:
 class RoundLine:
     """A line of `rounds.jsonl`: the state after `round` updates, 0 ≤ round ≤ R."""
 
-    round: int
-    reward: float | None = None
+    round: Count
+    reward: Measured = None
     """Mean training reward; None before the first update."""
-    reward_by_label: dict[str, float | None] = field(default_factory=dict)
-    advantage_by_label: dict[str, float | None] = field(default_factory=dict)
+    reward_by_label: Named[Measured] = field(default_factory=dict)
+    advantage_by_label: Named[Measured] = field(default_factory=dict)
     """Mean advantage by the sender's label, idle groups included; None where all were left out."""
-    accuracy: float | None = None
-    """Mean held-out reward, 0 to 1."""
-    answer_anywhere: float | None = None
-    completion_tokens: float | None = None
-    held_out_samples: int = 0
-    attack_success: dict[str, float | None] = field(default_factory=dict)
+    accuracy: Measured = None
+    """Mean held-out reward, 0 to 1 unless a task of one's own gives others."""
+    answer_anywhere: Measured = None
+    completion_tokens: Annotated[Measured, Field(ge=0)] = None
+    held_out_samples: Count = 0
+    attack_success: Named[Measured] = field(default_factory=dict)
     """Share of held-out completions by measure; None where no completion was applicable."""
-    measured_prompts: dict[str, int] = field(default_factory=dict)
+    measured_prompts: Named[Count] = field(default_factory=dict)
     """Different prompts behind measures that are drawn on prompts of their own."""
-    attack_success_training: dict[str, float | None] = field(default_factory=dict)
+    attack_success_training: Named[Measured] = field(default_factory=dict)
     screening: Screening = field(default_factory=Screening)
-    violations: dict[str, int] = field(default_factory=dict)
-    idle_groups: float = 0
-    loss: float | None = None
-    gradient_norm: float | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
+    violations: Named[Count] = field(default_factory=dict)
+    idle_groups: Amount = 0
+    loss: Finite | None = None
+    gradient_norm: Finite | None = None
+    seconds: Named[Amount] = field(default_factory=dict)
     """Wall seconds by phase, and their `total`."""
     examples: tuple[Example, ...] = ()
 
@@ -101,11 +139,12 @@ class Run:
 
     folder: Path
     experiment: dict[str, Any]
-    """The whole of `experiment.json`; `settings` is the resolved experiment inside it."""
+    """The whole of `experiment.json`, of which `Header` is checked; `settings` is the resolved
+    experiment inside it, of which no more is checked than what `Settings` names."""
     rounds: tuple[RoundLine, ...]
     """In order; empty for a run that has only just started."""
     summary: dict[str, Any] | None
-    """The whole of `summary.json`; None while the run is unfinished."""
+    """The whole of `summary.json`, of which `Summary` is checked; None while unfinished."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -129,22 +168,8 @@ class Run:
         return int(self.experiment["seed"])
 
 
-@dataclass(frozen=True)
-class _Settings:
-    name: str
-
-
-@dataclass(frozen=True)
-class _Header:
-    """The keys of `experiment.json` that a reader cannot do without."""
-
-    schema: int
-    experiment: _Settings
-    digest: str
-    seed: int
-
-
-_HEADER = TypeAdapter(_Header)
+_HEADER = TypeAdapter(Header)
+_SUMMARY = TypeAdapter(Summary)
 _ROUND = TypeAdapter(RoundLine)
 
 
@@ -154,9 +179,12 @@ def find_runs(paths: list[Path]) -> list[Run]:
     A path is a seed's folder, an experiment's folder (with `seed-*` inside) or a parent of such.
     Raises DgrpoError that names the path where there is no run, or the file that is damaged.
     """
-    folders: dict[Path, Path] = {}
+    folders: dict[Path, tuple[Path, Path]] = {}
     for path in paths:
-        found = list(_seed_folders(path))
+        try:
+            found = list(_seed_folders(path))
+        except OSError as error:
+            raise DgrpoError(f"{path} cannot be read: {error.strerror or error}") from None
         if not found:
             problem = f"no run in {path}" if path.is_dir() else f"{path} is not a folder"
             raise DgrpoError(
@@ -165,29 +193,57 @@ def find_runs(paths: list[Path]) -> list[Run]:
                 "(where `dgrpo run` wrote experiment.json)",
             )
         for folder in found:
-            folders.setdefault(folder.resolve(), folder)
-    return [read_run(folder) for folder in folders.values()]
+            folders.setdefault(folder.resolve(), (folder, path))
+    return [read_run(folder, within=path) for folder, path in folders.values()]
 
 
-def read_run(folder: Path) -> Run:
-    """The run in one seed's folder. Raises DgrpoError that names a missing or damaged file."""
-    header = folder / "experiment.json"
-    experiment = _parse(header.read_bytes(), str(header), _json_object)
-    _parse(header.read_bytes(), str(header), lambda _: _HEADER.validate_python(experiment))
-    if experiment["schema"] > SCHEMA:
+def read_run(folder: Path, within: Path | None = None) -> Run:
+    """The run in one seed's folder. Raises DgrpoError that names a missing or damaged file.
+
+    within: the folder that a user named. Raises DgrpoError if a link leads out of it.
+    """
+    if within is not None and not folder.resolve().is_relative_to(within.resolve()):
         raise DgrpoError(
-            f"{header} has schema {experiment['schema']}, newer than {SCHEMA}",
-            remedy="read it with the version of dgrpo that wrote it, or a later one",
+            f"{folder} lies outside {within}: a symbolic link leads to {folder.resolve()}",
+            remedy=f"name {folder.resolve()} itself, or remove the link",
         )
-    summary = folder / "summary.json"
     return Run(
         folder=folder,
-        experiment=experiment,
+        experiment=read_header(folder),
         rounds=_read_rounds(folder / "rounds.jsonl"),
-        summary=_parse(summary.read_bytes(), str(summary), _json_object)
-        if summary.exists()
-        else None,
+        summary=read_summary(folder) if refuse_link(folder / "summary.json").exists() else None,
     )
+
+
+def read_header(folder: Path) -> dict[str, Any]:
+    """experiment.json of a seed's folder. Raises DgrpoError if it is missing, damaged or newer."""
+    file = folder / "experiment.json"
+    table = json_object(read_bytes(file, HEADER_LIMIT), str(file))
+    header = checked(_HEADER, table, str(file))
+    if header.schema > SCHEMA:
+        raise DgrpoError(
+            f"{file} has schema {header.schema}, newer than {SCHEMA}",
+            remedy="read it with the version of dgrpo that wrote it, or a later one",
+        )
+    return table
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """summary.json of a seed's folder. Raises DgrpoError if it is missing or damaged."""
+    file = folder / "summary.json"
+    table = json_object(read_bytes(file, JSON_LIMIT), str(file), measured=True)
+    checked(_SUMMARY, table, str(file))
+    return table
+
+
+def read_line(raw: bytes, where: str) -> tuple[RoundLine, dict[str, Any]]:
+    """A line of rounds.jsonl, checked and as it stands. Raises DgrpoError if it is damaged."""
+    if len(raw) > LINE_LIMIT:
+        raise DgrpoError(
+            f"{where} has {len(raw):,} bytes, and at most {LINE_LIMIT:,} are read", remedy=RESTORE
+        )
+    table = json_object(raw, where, measured=True)
+    return checked(_ROUND, table, where), table
 
 
 def _seed_folders(path: Path) -> Iterator[Path]:
@@ -205,38 +261,35 @@ def _by_name_and_seed(folder: Path) -> tuple[Path, int, str]:
 
 def _read_rounds(file: Path) -> tuple[RoundLine, ...]:
     """All whole lines; what follows the last newline is a write that a crash cut off."""
-    if not file.exists():
+    if not refuse_link(file).exists():
         return ()
-    *whole, _cut_off = file.read_bytes().split(b"\n")
+    *whole, _cut_off = read_bytes(file, ROUNDS_LIMIT).split(b"\n")
     rounds: list[RoundLine] = []
+    names: set[str] = set()
     for number, line in enumerate(whole, start=1):
         if not line.strip():
             continue
         where = f"{file}, line {number}"
-        point = _parse(line, where, lambda raw: _ROUND.validate_python(json.loads(raw)))
+        point, _ = read_line(line, where)
         if rounds and point.round <= rounds[-1].round:
             raise DgrpoError(
                 f"{where}: round {point.round} comes after round {rounds[-1].round}",
                 remedy="two runs wrote into one folder: delete it and run that seed again",
             )
+        names.update(point.attack_success, point.screening.by_defense)
+        if len(names) > MOST_NAMES:
+            raise DgrpoError(
+                f"{where}: with it the run has more than {MOST_NAMES} measures and defenses",
+                remedy=RESTORE,
+            )
         rounds.append(point)
     return tuple(rounds)
 
 
-def _json_object(raw: bytes) -> dict[str, Any]:
-    value = json.loads(raw)
-    if not isinstance(value, dict):
-        raise ValueError("not a JSON object")
-    return value
-
-
-def _parse(raw: bytes, where: str, read: Callable[[bytes], _READ]) -> _READ:
-    """`read(raw)`, with every way in which a file can be damaged told in one form."""
-    remedy = "restore the file from a copy, or delete the run's folder and run that seed again"
+def checked(kind: TypeAdapter[_READ], table: dict[str, Any], where: str) -> _READ:
+    """`table` as a record. Raises DgrpoError that names each field that is wrong."""
     try:
-        return read(raw)
+        return kind.validate_python(table)
     except ValidationError as error:
-        told = DgrpoError.from_validation(error, where, [])
-        raise DgrpoError(f"{where} is damaged: {told.problem}", remedy=remedy) from error
-    except ValueError as error:
-        raise DgrpoError(f"{where} is damaged: {error}", remedy=remedy) from error
+        told = DgrpoError.from_validation(error, "", [])
+        raise DgrpoError(f"{where} is damaged: {told.problem}", remedy=RESTORE) from error

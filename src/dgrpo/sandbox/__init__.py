@@ -5,8 +5,9 @@
         assert outcome.values == (42,)
 
 * `programs`: what goes in and comes out; `settings`: the knobs and errors; `engine`: the choice;
-* `worker_engine`, `worker_process`, `system_calls`, `bubblewrap`: CPython in a warm jailed worker;
-* `monty_engine`: the portable engine; `proof`: what every start has to pass;
+* `worker_engine`, `worker_runs`, `worker_process`, `bubblewrap`: CPython in a warm jailed worker;
+* `system_calls`, `bpf`: what such a run may ask of the kernel; `proof`: what every start must pass;
+* `monty_engine`, `monty_runs`, `monty_values`: the portable engine; `jobs`: the threads of both;
 * `inside/`: all that runs on the far side of the wall.
 
 Only plain values cross, and every comparison with an expected answer happens out here. To add an
@@ -15,6 +16,7 @@ what.
 """
 
 from dgrpo.sandbox.engine import Sandbox, open_sandbox, shared_sandbox
+from dgrpo.sandbox.jobs import Allowance
 from dgrpo.sandbox.programs import (
     Examination,
     Failed,
@@ -27,6 +29,7 @@ from dgrpo.sandbox.programs import (
 from dgrpo.sandbox.settings import SandboxBroken, SandboxSettings, SandboxUnavailable
 
 __all__ = [
+    "Allowance",
     "Examination",
     "Failed",
     "Library",

@@ -27,6 +27,7 @@ def command(inside: Path, interpreter: str) -> list[str]:
         "--unshare-uts",
         "--unshare-cgroup-try",
         "--new-session",
+        "--die-with-parent",
         "--cap-drop",
         "ALL",
         "--proc",

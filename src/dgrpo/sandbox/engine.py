@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import sys
 import threading
@@ -12,8 +13,12 @@ from importlib.util import find_spec
 from types import TracebackType
 from typing import Self
 
+from dgrpo.errors import first_line
+from dgrpo.sandbox.jobs import Allowance
 from dgrpo.sandbox.programs import Examination, Library, Outcome, Program
 from dgrpo.sandbox.settings import SandboxSettings, SandboxUnavailable
+
+_log = logging.getLogger(__name__)
 
 
 class Sandbox(ABC):
@@ -30,15 +35,25 @@ class Sandbox(ABC):
         return
 
     @abstractmethod
-    def run(self, programs: Sequence[Program]) -> list[Outcome]:
+    def run(
+        self,
+        programs: Sequence[Program],
+        payers: Sequence[Sequence[Allowance]] | None = None,
+    ) -> list[Outcome]:
         """One outcome per program, in order, each run in a process of its own, in parallel.
 
+        payers: per program, the allowances that its time is charged to. Once all of a program's are
+        spent it is not begun: its outcome is `unrun`. Empty: its time is its own.
         Raises SandboxBroken when the sandbox itself fails again and again, and SandboxUnavailable
         for a program that this engine can never run (libraries in monty).
         """
 
     @abstractmethod
-    def examine(self, examinations: Sequence[Examination]) -> list[Outcome]:
+    def examine(
+        self,
+        examinations: Sequence[Examination],
+        payers: Sequence[Sequence[Allowance]] | None = None,
+    ) -> list[Outcome]:
         """Outcomes of the *tests*, in order: `finished` means that they all passed.
 
         Raises as `run`.
@@ -46,7 +61,7 @@ class Sandbox(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """End every worker. May be called again."""
+        """End what runs, and every worker. May be called again."""
 
     @abstractmethod
     def abandon(self) -> None:
@@ -74,11 +89,27 @@ def open_sandbox(settings: SandboxSettings | None = None) -> Sandbox:
         return _monty(settings)
     try:
         return _worker(settings)
-    except SandboxUnavailable:
+    except SandboxUnavailable as error:
+        missing = error
         demanded = "always" in (settings.bubblewrap, settings.namespaces)
         if settings.engine == "worker" or demanded or find_spec("pydantic_monty") is None:
             raise
-        return _monty(settings)
+        try:
+            fallen_back = _monty(settings)
+        except SandboxUnavailable as neither:
+            raise SandboxUnavailable(
+                missing.layer,
+                f"{missing.reason}; {neither.layer}: {neither.reason}",
+                remedy=f"{missing.remedy}; or {neither.remedy}",
+            ) from neither
+    _log.warning(
+        "programs run in monty, a subset of Python without other libraries, since the worker does "
+        "not hold here (%s: %s); rewards can differ from a worker's. engine = 'monty' or 'worker' "
+        "settles it",
+        missing.layer,
+        missing.reason,
+    )
+    return fallen_back
 
 
 _shared: dict[SandboxSettings, Sandbox] = {}
@@ -132,6 +163,12 @@ def _monty(settings: SandboxSettings) -> Sandbox:
         raise SandboxUnavailable(
             "monty", "pydantic-monty is not installed", remedy="pip install 'dgrpo[monty]'"
         )
-    from dgrpo.sandbox.monty_engine import MontySandbox
-
+    try:
+        from dgrpo.sandbox.monty_engine import MontySandbox
+    except ImportError as error:  # a half of it is installed, or one of another release
+        raise SandboxUnavailable(
+            "monty",
+            f"pydantic-monty cannot be imported: {first_line(error)}",
+            remedy="pip install --force-reinstall 'dgrpo[monty]'",
+        ) from error
     return MontySandbox(settings)

@@ -2,35 +2,27 @@
 
 It has no way to the file system, the network or other processes, so nothing needs to be fenced off;
 it runs in processes of its own because it may crash. What it lacks: libraries other than the few it
-brings, and the rarer parts of the language, which raise in the program.
+brings, and the rarer parts of the language, which raise in the program. Sleeping takes no time in
+it. Values leave it as text (`monty_values`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
-from pydantic_monty import (
-    CollectString,
-    Monty,
-    MontyCrashedError,
-    MontyError,
-    MontyRuntimeError,
-    MontySession,
-)
+from pydantic_monty import CollectString, Monty, MontyCrashedError, MontyError, MontySession
 
 from dgrpo.sandbox.engine import Sandbox
 from dgrpo.sandbox.inside import plain
-from dgrpo.sandbox.programs import Examination, Failed, Library, Outcome, Program
+from dgrpo.sandbox.jobs import Allowance, Job, Jobs, Turn
+from dgrpo.sandbox.monty_runs import LONGEST_DETAIL, OutOfTime, Speaker, ending, failed
+from dgrpo.sandbox.programs import Examination, Library, Outcome, Program
 from dgrpo.sandbox.settings import SandboxBroken, SandboxSettings, SandboxUnavailable
 
 _MOST_CALLS = 10_000
 _ATTEMPTS = 2
-_LONGEST_DETAIL = 500
 _REMEDY = "pip install --force-reinstall 'dgrpo[monty]'"
-
 
 _PROBE = Program(
     """
@@ -65,16 +57,15 @@ class MontySandbox(Sandbox):
     def __init__(self, settings: SandboxSettings) -> None:
         """Start the pool, and prove its walls. Raises SandboxUnavailable where they do not hold."""
         self._settings = settings
-        self._pool = Monty(
-            max_processes=2 * settings.parallel,  # an examination needs two
-            request_timeout=settings.wall_seconds,
-        )
         try:
+            self._pool = Monty(
+                max_processes=2 * settings.parallel,  # an examination needs two
+                request_timeout=settings.wall_seconds,
+            )
             self._pool.__enter__()
-        except (OSError, MontyError, RuntimeError) as error:
+        except (OSError, MontyError, RuntimeError) as error:  # its binary is missing, or not one
             raise SandboxUnavailable("monty", str(error), remedy=_REMEDY) from error
-        self._threads = ThreadPoolExecutor(settings.parallel, thread_name_prefix="monty")
-        self._closed = False
+        self._jobs = Jobs(settings.parallel, "monty")
         try:
             self._prove()
         except SandboxUnavailable:
@@ -91,37 +82,44 @@ class MontySandbox(Sandbox):
                 remedy="use engine = 'worker' on Linux",
             )
 
-    def run(self, programs: Sequence[Program]) -> list[Outcome]:
+    def run(
+        self,
+        programs: Sequence[Program],
+        payers: Sequence[Sequence[Allowance]] | None = None,
+    ) -> list[Outcome]:
         """As Sandbox.run."""
         for program in programs:
             self.require(program.libraries)
-        return self._each([partial(self._play, program) for program in programs])
+        return self._each([partial(self._play, program) for program in programs], payers)
 
-    def examine(self, examinations: Sequence[Examination]) -> list[Outcome]:
+    def examine(
+        self,
+        examinations: Sequence[Examination],
+        payers: Sequence[Sequence[Allowance]] | None = None,
+    ) -> list[Outcome]:
         """As Sandbox.examine."""
         for examination in examinations:
             self.require(examination.candidate.libraries)
-        return self._each([partial(self._examine, one) for one in examinations])
+        return self._each([partial(self._examine, one) for one in examinations], payers)
 
     def close(self) -> None:
         """As Sandbox.close."""
-        if not self._closed:
-            self._closed = True
-            self._threads.shutdown()
+        if not self._jobs.closed:
+            self._jobs.close()
             self._pool.__exit__(None, None, None)
 
     def abandon(self) -> None:
         """As Sandbox.abandon."""
-        self._closed = True
+        self._jobs.closed = True
 
-    def _each(self, jobs: Sequence[Callable[[], Outcome]]) -> list[Outcome]:
-        if self._closed:
-            raise SandboxBroken("this sandbox is closed", remedy="open another")
-        return list(self._threads.map(self._persist, jobs))
+    def _each(
+        self, jobs: Sequence[Job], payers: Sequence[Sequence[Allowance]] | None
+    ) -> list[Outcome]:
+        return self._jobs.each([partial(self._persist, job) for job in jobs], payers)
 
     def _prove(self) -> None:
         try:
-            outcome = self._play(_PROBE)
+            [outcome] = self._jobs.each([partial(self._play, _PROBE)])
         except MontyCrashedError as error:
             raise SandboxUnavailable("monty", str(error), remedy=_REMEDY) from error
         if outcome.status != "finished" or outcome.values[1] != 42:
@@ -132,18 +130,18 @@ class MontySandbox(Sandbox):
                 "monty interpreter", f"a program can {', '.join(reached)}", remedy=_REMEDY
             )
 
-    def _persist(self, job: Callable[[], Outcome]) -> Outcome:
+    def _persist(self, job: Job, turn: Turn) -> Outcome:
         """The job's outcome; a crash of monty is tried again once, and so is time by the clock.
 
         Then a harmless program decides whose fault it is. Raises SandboxBroken where that fails.
         """
         for _ in range(_ATTEMPTS):
             try:
-                return job()
+                return job(turn)
             except MontyCrashedError as error:
                 crash = error
         try:
-            self._play(_PROBE)
+            self._play(_PROBE, turn)
         except MontyCrashedError as error:
             raise SandboxBroken(
                 f"monty fails with a program that does next to nothing: {error}",
@@ -152,7 +150,7 @@ class MontySandbox(Sandbox):
             ) from error
         if crash.timed_out:
             return Outcome("timeout", detail="out of time by the clock, twice")
-        return Outcome("killed", detail=str(crash)[:_LONGEST_DETAIL])
+        return Outcome("killed", detail=str(crash)[:LONGEST_DETAIL])
 
     def _session(self, program: Program) -> MontySession:
         return self._pool.checkout(
@@ -160,112 +158,43 @@ class MontySandbox(Sandbox):
                 "max_feed_duration_secs": float(self._settings.cpu_seconds),
                 "max_memory": self._settings.memory_mb * 2**20,
                 "max_suspensions": _MOST_CALLS,
-                "max_total_sleep_secs": self._settings.wall_seconds,
             },
-            os_policy={"random_start": {"seed": program.seed}},
+            os_policy={"random_start": {"seed": program.seed}, "sleep": "zero"},
             assert_message_annotations=False,
         )
 
-    def _play(self, program: Program) -> Outcome:
+    def _play(self, program: Program, turn: Turn) -> Outcome:
         printed = CollectString(plain.MOST_BYTES)
-        with self._session(program) as session:
+        with self._session(program) as session, turn.running(ending([session])):
+            speak = Speaker(session, printed, self._settings.wall_seconds)
             try:
-                session.feed_run(program.source, print_callback=printed)
-                values = tuple(_value(session, text, printed) for text in program.expressions)
+                speak.play(program, values=bool(program.expressions))
+                values = tuple(speak.value(text) for text in program.expressions)
             except MontyCrashedError:
                 raise
-            except MontyError as error:
-                return _failed(error, printed.output)
+            except (MontyError, OutOfTime) as error:
+                return failed(error, printed.output)
         return Outcome("finished", printed.output, values)
 
-    def _examine(self, examination: Examination) -> Outcome:
-        printed = CollectString(plain.MOST_BYTES)
-        candidate = self._session(examination.candidate)
-        examiner = self._session(Program("".join(examination.tests)))
-        with candidate, examiner:
-            call = partial(_call, candidate, examination.function, printed)
+    def _examine(self, examination: Examination, turn: Turn) -> Outcome:
+        printed, seconds = CollectString(plain.MOST_BYTES), self._settings.wall_seconds
+        tests = Program("".join(examination.tests), name=examination.candidate.name)
+        sessions = (self._session(examination.candidate), self._session(tests))
+        with sessions[0], sessions[1], turn.running(ending(sessions)):
+            speak = Speaker(sessions[0], printed, seconds)
+            ask = Speaker(sessions[1], CollectString(plain.MOST_BYTES), seconds)
+            outside = {"candidate": partial(speak.call, examination.function)}
             try:
-                candidate.feed_run(examination.candidate.source, print_callback=printed)
+                speak.play(examination.candidate, values=True)
                 for source in examination.tests:
-                    examiner.feed_run(
-                        source,
-                        print_callback=CollectString(plain.MOST_BYTES),
-                        external_lookup={"candidate": call},
-                    )
-                    examiner.feed_run(
-                        f"{examination.function} = candidate", external_lookup={"candidate": call}
-                    )
+                    ask.feed(source, tests.name, external_lookup=outside)
+                    ask.feed(f"{examination.function} = candidate", external_lookup=outside)
             except MontyCrashedError:
                 raise
-            except MontyError as error:
-                return _failed(error, printed.output)
+            except (MontyError, OutOfTime) as error:
+                speak.gone = speak.gone or error
+            if isinstance(speak.gone, MontyCrashedError):
+                raise speak.gone
+        if speak.gone:
+            return failed(speak.gone, printed.output)
         return Outcome("finished", printed.output)
-
-
-def _value(session: MontySession, expression: str, printed: CollectString) -> Any:
-    try:
-        return _exact(session.feed_run(f"({expression})", print_callback=printed))
-    except MontyCrashedError:
-        raise
-    except plain.NotPlain as error:
-        return Failed("NotPlain", str(error))
-    except MontyError as error:
-        if _out_of(error) is not None:
-            raise
-        inner = error.exception()
-        return Failed(type(inner).__name__, str(inner)[:_LONGEST_DETAIL])
-
-
-def _call(
-    candidate: MontySession,
-    function: str,
-    printed: CollectString,
-    *arguments: Any,
-    **keywords: Any,
-) -> Any:
-    """What the tests call; runs out here, between the two sessions."""
-    try:
-        value = candidate.feed_run(
-            f"{function}(*dgrpo_arguments, **dgrpo_keywords)",
-            inputs={
-                "dgrpo_arguments": _exact(list(arguments)),
-                "dgrpo_keywords": _exact(keywords),
-            },
-            print_callback=printed,
-        )
-    except MontyRuntimeError as error:
-        inner = error.exception()
-        if isinstance(inner, StopIteration | StopAsyncIteration):  # a loop over calls would end
-            raise RuntimeError(str(inner)[:_LONGEST_DETAIL]) from None
-        raise inner from None
-    try:
-        return _exact(value)
-    except plain.NotPlain as error:  # no ValueError of the candidate's, which tests may expect
-        raise RuntimeError(str(error)) from None
-
-
-def _exact(value: Any) -> Any:
-    """The value anew, of exact builtins. Raises NotPlain."""
-    return plain.decode(plain.encode(value))
-
-
-def _failed(error: MontyError, printed: str) -> Outcome:
-    inner = error.exception()
-    detail = f"{type(inner).__name__}: {inner}"[:_LONGEST_DETAIL]
-    if len(printed.encode()) >= plain.MOST_BYTES - 8192 and isinstance(inner, MemoryError):
-        return Outcome("output", printed, detail=detail)
-    match _out_of(error):
-        case "memory":
-            return Outcome("memory", printed, detail=detail)
-        case "time":
-            return Outcome("timeout", printed, detail=detail)
-    return Outcome("raised", printed, detail=detail)
-
-
-def _out_of(error: MontyError) -> str | None:
-    match error.exception():
-        case MemoryError():
-            return "memory"
-        case TimeoutError():
-            return "time"
-    return None

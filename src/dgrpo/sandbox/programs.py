@@ -8,10 +8,10 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Status = Literal["finished", "raised", "timeout", "memory", "output", "denied", "killed"]
+Status = Literal["finished", "raised", "timeout", "memory", "output", "denied", "killed", "unrun"]
 """How a run ended: to its end; with an exception; out of time, processor time included; out of
-memory; with more printed or sent than allowed; killed for a forbidden system call; or otherwise
-gone without a report (a crash, a forged exit)."""
+memory; with more printed or sent than allowed; killed for a forbidden system call; otherwise gone
+without a report (a crash, a forged exit); or never begun, as all who pay had spent their time."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Program:
     libraries: tuple[Library, ...] = ()
     expressions: tuple[str, ...] = ()
     """Evaluated in order among the program's names once it has ended; each gives a value."""
+    name: str = "__main__"
+    """Its `__name__`: under another one than this, what stands below a main guard does not run."""
 
     @property
     def seed(self) -> int:

@@ -177,6 +177,11 @@ class WorkerProcess:
             channel.close()
             raise WorkerFault(f"a jail was not closed: {frame.get('problem')}")
 
+    def stop(self) -> None:
+        """Make it end whatever runs in it, and itself; from any thread, without waiting."""
+        with contextlib.suppress(OSError):
+            self._control.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """End the worker and whatever runs in it. May be called again."""
         self._control.close()

@@ -1,7 +1,10 @@
 """Prompts, ground truth and rewards; and how prompts are assigned to nodes.
 
 * `base.py`: `Task` (the plug-in) and `LoadedTask` (its pools and reward)
-* `reward.py`: the paper's binary reward
+* `reward.py`: the paper's binary reward; `answers.py`: which number an answer says, in one
+  notation (`notation.py`)
+* `checked.py`: rewards are numbers that everyone can compute with
+* `copies.py`: which prompts ask the same; `files.py`: data files, in one way
 * `assignment.py`: vertical and horizontal
 * `executed.py`: tasks whose completions are programs, run in the sandbox; `programs.py`: programs
   as text; `equations.py`: from a trace in words to a program's steps

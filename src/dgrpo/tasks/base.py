@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from dgrpo.errors import DgrpoError
 from dgrpo.plugins import Plugin
 from dgrpo.records import Prompt
+from dgrpo.tasks.checked import check_overrides, give_each, shown
+from dgrpo.tasks.copies import copies_between, copy_key
 from dgrpo.tasks.reward import (
     answer_anywhere,
     parse_number,
@@ -41,7 +43,13 @@ class Task(Plugin):
 
     def load(self) -> LoadedTask:
         """The pools, each prompt below the instructions. Raises as `pools` does."""
-        return self.pools().instructed(self.instructions)
+        loaded: object = self.pools()
+        if not isinstance(loaded, LoadedTask):
+            raise DgrpoError(
+                f"task {self.name}: its `pools` gave {shown(loaded)}, and no LoadedTask",
+                remedy="return LoadedTask(name, train, held_out), or a subclass of it",
+            )
+        return loaded.instructed(self.instructions)
 
     @abstractmethod
     def pools(self) -> LoadedTask:
@@ -60,17 +68,25 @@ class LoadedTask:
     numeric_answers: ClassVar[bool] = True
     """Whether an answer is a number, on which samples of a model can agree."""
 
+    def __init_subclass__(cls, **settings: object) -> None:
+        """What a task of one's own returns as rewards is checked as it returns."""
+        super().__init_subclass__(**settings)
+        check_overrides(cls)
+
     @property
     def sandbox_layers(self) -> tuple[str, ...]:
         """What stands between a completion's program and this machine; empty if none is run."""
         return ()
 
     def __post_init__(self) -> None:
-        shared = {p.key for p in self.train} & {p.key for p in self.held_out}
+        shared = copies_between(self.train, self.held_out)
         if shared:
+            trained, held_out = ((p.question or p.text).strip() for p in shared[0])
             raise DgrpoError(
-                f"{len(shared)} prompts are both in the training and the held-out pool",
-                remedy="remove them from one of the two files",
+                f"task {self.name}: {len(shared)} prompts are both in the training and the "
+                f"held-out pool, first {shown(trained)} and {shown(held_out)}",
+                remedy="leave them out of one of the two (dgrpo.tasks.copies.without_copies does); "
+                "white space, letter case and 7 for 7.0 make no other question",
             )
         self._check_answers()
 
@@ -83,8 +99,8 @@ class LoadedTask:
         unread = next((p for p in prompts if parse_number(p.answer) is None), None)
         if unread is not None:
             raise DgrpoError(
-                f"task {self.name}: the answer {unread.answer!r} of prompt {unread.key} is not one "
-                "number, and every completion would be wrong",
+                f"task {self.name}: the answer {shown(unread.answer)} of prompt {unread.key} is "
+                "not one number, and every completion would be wrong",
                 remedy="leave such prompts out, or give the task a `reward` of its own",
             )
 
@@ -110,8 +126,21 @@ class LoadedTask:
         return tagged_reward(text, prompt.answer)
 
     def rewards(self, pairs: Sequence[tuple[Prompt, str]]) -> list[float]:
-        """`reward` of many completions at once; tasks that execute programs do so in parallel."""
-        return [self.reward(prompt, text) for prompt, text in pairs]
+        """`reward` of many completions at once; tasks that execute programs do so in parallel.
+
+        Overridden or not, it gives finite floats, one per completion: numbers of numpy and torch
+        become floats, True is 1 and False is 0. Raises DgrpoError for anything else (`checked.py`).
+        """
+        return give_each(self, self.reward, pairs)
+
+    def rewards_by_sender(
+        self, pairs: Sequence[tuple[Prompt, str]], senders: Sequence[str]
+    ) -> list[float]:
+        """`rewards` of completions that others sent; `senders` names who sent each.
+
+        Tasks that execute programs bound the time that one sender's take.
+        """
+        return self.rewards(pairs)
 
     def read(self, texts: Sequence[str]) -> list[tuple[str, str] | None]:
         """(reasoning, answer) of completions, whatever their form; None where there is no answer.
@@ -125,8 +154,8 @@ class LoadedTask:
         return answer_anywhere(text, prompt.answer)
 
     def answers_anywhere(self, pairs: Sequence[tuple[Prompt, str]]) -> list[bool]:
-        """`answer_anywhere` of many completions at once."""
-        return [self.answer_anywhere(prompt, text) for prompt, text in pairs]
+        """`answer_anywhere` of many completions at once; checked as `rewards` are."""
+        return [bool(one) for one in give_each(self, self.answer_anywhere, pairs)]
 
     def write(self, thinking: str, answer: str) -> str:
         """A completion in the asked format, as an attacker or a pretraining corpus writes it."""
@@ -171,13 +200,16 @@ def make_prompt(task: str, question: str, answer: str, solution: str) -> Prompt:
 
 
 def pool_of_unique(draws: Iterator[Prompt], size: int) -> tuple[Prompt, ...]:
-    """The first `size` prompts with different texts.
+    """The first `size` prompts with different texts, none of which asks what another does.
 
     Raises DgrpoError when the source repeats itself too often to fill the pool.
     """
     unique: dict[str, Prompt] = {}
+    asked = set()
     for prompt in islice(draws, 50 * size + 1000):
-        unique.setdefault(prompt.text, prompt)
+        if copy_key(prompt) not in asked:
+            asked.add(copy_key(prompt))
+            unique.setdefault(prompt.text, prompt)
         if len(unique) == size:
             return tuple(unique.values())
     raise DgrpoError(

@@ -3,7 +3,8 @@
 Each line has `question` and `answer`; the answer's reasoning ends in `#### number` and carries
 calculator notes `<<48/2=24>>`, which are removed from the oracle solution.
 
-Leaves out: any cleaning of the questions themselves.
+A question that stands twice is read once, and a held-out one that is trained on is left out; copies
+are known by `copies.py`. Leaves out: any cleaning of the questions themselves.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from pydantic import Field
 from dgrpo.errors import DgrpoError, first_line
 from dgrpo.records import Prompt
 from dgrpo.tasks.base import LoadedTask, Task, make_prompt
+from dgrpo.tasks.copies import without_copies
+from dgrpo.tasks.files import read_lines
 from dgrpo.tasks.reward import parse_number
 
 
@@ -28,7 +31,8 @@ class Gsm8k(Task):
     name: ClassVar[str] = "gsm8k"
 
     train_file: Path | None = None
-    """JSONL with `question` and `answer`; none: the `train` split of `dataset`."""
+    """JSONL with `question` and `answer`, or the same compressed (`.gz`); none: the `train` split
+    of `dataset`."""
     held_out_file: Path | None = None
     """The same for held-out prompts; none: the `test` split of `dataset`, or, with only a
     `train_file`, that file's last `held_out` prompts."""
@@ -59,13 +63,18 @@ class Gsm8k(Task):
                 train, held_out = train[: -self.held_out], train[-self.held_out :]
             else:
                 held_out = self._prompts(_lines(self.held_out_file, "task.held_out_file"))
-        trained = {p.key for p in train}
-        held_out = [p for p in held_out if p.key not in trained]
-        return LoadedTask(self.name, tuple(train), tuple(held_out[: self.held_out]))
+        others = without_copies(held_out, of=train)
+        if held_out and not others:
+            raise DgrpoError(
+                f"none of the {len(held_out)} held-out prompts is left: all are in the training "
+                "pool too, but for white space, letter case or the notation of numbers",
+                remedy="give other questions as task.held_out_file",
+            )
+        return LoadedTask(self.name, tuple(train), tuple(others[: self.held_out]))
 
     def _prompts(self, rows: Iterable[tuple[str, dict[str, Any]]]) -> list[Prompt]:
-        """Unique prompts of (place, row) pairs; errors name the place."""
-        unique: dict[str, Prompt] = {}
+        """Prompts of (place, row) pairs, each question once; errors name the place."""
+        prompts = []
         for place, row in rows:
             if self.longest_question and len(row["question"]) > self.longest_question:
                 continue
@@ -76,9 +85,8 @@ class Gsm8k(Task):
                     remedy="mend or remove the line",
                 )
             solution = re.sub(r"<<[^<>]*>>", "", reasoning).strip()
-            prompt = make_prompt(self.name, row["question"], answer.strip(), solution)
-            unique.setdefault(prompt.key, prompt)
-        return list(unique.values())
+            prompts.append(make_prompt(self.name, row["question"], answer.strip(), solution))
+        return without_copies(prompts)
 
     def _from_hub(self, split: str) -> list[Prompt]:
         try:
@@ -103,15 +111,8 @@ class Gsm8k(Task):
 
 def _lines(path: Path, field: str) -> list[tuple[str, dict[str, Any]]]:
     """(place, row) of every line that is not blank."""
-    try:
-        text = path.expanduser().read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DgrpoError(f"{field} = {str(path)!r} cannot be read: {error}") from None
     rows = []
-    for number, line in enumerate(text.split("\n"), 1):  # splitlines also cuts at U+2028
-        if not line.strip():
-            continue
-        place = f"{path}, line {number}"
+    for place, line in read_lines(path, field, "give GSM8K's JSON lines in UTF-8, or as .gz"):
         try:
             row = json.loads(line)
             if not (isinstance(row["question"], str) and isinstance(row["answer"], str)):

@@ -19,16 +19,21 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from dgrpo.errors import DgrpoError
+from dgrpo.plugins import refuse_recorded
 from dgrpo.records import Prompt
 from dgrpo.sandbox import Library, SandboxSettings, checked_name
 from dgrpo.tasks.base import Task, make_prompt, pool_of_unique
 from dgrpo.tasks.equations import Working, working_of
 from dgrpo.tasks.executed import ProgramTask
 from dgrpo.tasks.gsm_symbolic import SHORTEST_TEMPLATES, check_templates, word_problems
+from dgrpo.tasks.problems import drawn_problems
 from dgrpo.tasks.programs import write_program
 
 PROMPT_TEMPLATE = "Question: {question}\nProgram:\n"
 """Plain continuation prompt: the models here are base models, not chat models."""
+CODE_TEMPLATES = (4, 6, 10, 16, 26, 31, 43, 50, 58, 72, 75, 99, 20, 48, 55, 62, 82, 95)
+"""Those of `experiments/code-*.toml`: the shortest, and six that the base models never see. A judge
+has to know the task that it judges."""
 _TRIED = 1_000
 """Problems per template set without a program before the templates are refused."""
 
@@ -64,8 +69,9 @@ class OfferedLibrary(BaseModel):
         if not isinstance(table, dict) or "file" not in table:
             return table
         path = Path(str(table["file"]))
+        refuse_recorded(str(path))
         try:
-            source = path.read_text(encoding="utf-8")
+            source = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} cannot be read: {error}") from None
         rest = {key: value for key, value in table.items() if key != "file"}
@@ -93,7 +99,8 @@ class GsmPython(Task):
 
     def pools(self) -> ProgramTask:
         """Generate both pools; the same fields give the same pools on every machine."""
-        draws = (prompt for prompt, _ in worked_problems(self.templates, Random(self.pool_seed)))
+        problems = drawn_problems(self.templates, self.pool_seed)
+        draws = (prompt for prompt, _ in worked(problems, self.templates))
         prompts = pool_of_unique(draws, self.train + self.held_out)
         return ProgramTask(
             name=self.name,
@@ -109,7 +116,16 @@ def worked_problems(templates: tuple[int, ...], rng: Random) -> Iterator[tuple[P
     Raises DgrpoError for unknown templates, and where no problem of these has a program.
     """
     check_templates(templates)
-    problems = word_problems(templates, rng)
+    yield from worked(word_problems(templates, rng), templates)
+
+
+def worked(
+    problems: Iterator[Prompt], templates: tuple[int, ...]
+) -> Iterator[tuple[Prompt, Working]]:
+    """Those of `problems` whose equations give the answer, with their steps.
+
+    templates: what a DgrpoError names where no problem has a program.
+    """
     while True:
         for problem in islice(problems, _TRIED):
             working = working_of(problem.solution, problem.answer)

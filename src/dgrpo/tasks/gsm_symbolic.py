@@ -18,7 +18,9 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from dgrpo.errors import DgrpoError
+from dgrpo.extras import naming_missing_extras
 from dgrpo.tasks.base import LoadedTask, Task, make_prompt, pool_of_unique
+from dgrpo.tasks.problems import drawn_problems
 from dgrpo.tasks.reward import parse_number
 
 SHORTEST_TEMPLATES = (4, 6, 10, 16, 26, 31, 43, 50, 58, 72, 75, 99)
@@ -44,8 +46,7 @@ class GsmSymbolic(Task):
 
     def pools(self) -> LoadedTask:
         """Generate both pools; the same fields give the same pools on every machine."""
-        check_templates(self.templates)
-        draws = word_problems(self.templates, Random(self.pool_seed))
+        draws = drawn_problems(self.templates, self.pool_seed)
         prompts = pool_of_unique(draws, self.train + self.held_out)
         return LoadedTask(
             name=self.name, train=prompts[: self.train], held_out=prompts[self.train :]
@@ -123,11 +124,12 @@ def _evaluate(terms: str) -> Fraction | None:
 
 @cache
 def _generators() -> dict[int, Any]:
-    from reasoning_gym.arithmetic.gsm_symbolic.gsm_symbolic import (
-        GSMSymbolicDataset,
-        GSMSymbolicDatasetConfig,
-        tasks_ok,
-    )
+    with naming_missing_extras():
+        from reasoning_gym.arithmetic.gsm_symbolic.gsm_symbolic import (
+            GSMSymbolicDataset,
+            GSMSymbolicDatasetConfig,
+            tasks_ok,
+        )
 
     dataset = GSMSymbolicDataset(GSMSymbolicDatasetConfig(seed=0, size=1))
     return {number: dataset.generators[number] for number in tasks_ok}

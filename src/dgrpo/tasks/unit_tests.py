@@ -11,13 +11,11 @@ Leaves out: partial credit, and tests of anything but what a function returns or
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
-import zlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from random import Random
@@ -30,7 +28,9 @@ from dgrpo.records import Prompt
 from dgrpo.sandbox import Examination, Program, SandboxSettings, shared_sandbox
 from dgrpo.tasks.assertions import Assertion, plain_assertions
 from dgrpo.tasks.base import Task
+from dgrpo.tasks.copies import without_copies
 from dgrpo.tasks.executed import SandboxedTask
+from dgrpo.tasks.files import read_lines
 from dgrpo.tasks.programs import find_program
 from dgrpo.tasks.reward import split_code, write_code
 
@@ -38,6 +38,9 @@ PROMPT_TEMPLATE = "Question: Complete this function.\n\n{head}\nProgram:\n"
 """Plain continuation prompt, for base models."""
 KEPT_REWARDS = 16_384
 """Rewards kept per task: every node rewards the same completions."""
+TESTED = "<tested>"
+"""`__name__` of a program, as in HumanEval's own harness no `__main__`: what stands below a main
+guard (input, doctests) is not part of the function, and does not run."""
 _FIELDS = ("task_id", "prompt", "entry_point", "canonical_solution", "test")
 
 
@@ -168,53 +171,70 @@ class UnitTestTask(SandboxedTask):
     def _pass(self, pairs: Sequence[tuple[Prompt, str | None]]) -> list[bool]:
         """Whether each program passes the tests of its prompt; None passes none."""
         asked = [(prompt.key, code) for prompt, code in pairs if code is not None]
-        missing = [pair for pair in dict.fromkeys(asked) if pair not in self._kept]
-        fresh = dict(zip(missing, self._judge(missing), strict=True))
-        answers = [
-            code is not None and fresh.get((p.key, code), self._kept.get((p.key, code), False))
-            for p, code in pairs
+        missing = [
+            pair
+            for pair in dict.fromkeys(asked)
+            if pair not in self._kept and not self._accounts.was_left_out(pair)
         ]
-        self._kept.update(fresh)
+        fresh = dict(zip(missing, self._judge(missing), strict=True))
+        self._accounts.leave_unrun([pair for pair, passed in fresh.items() if passed is None])
+        self._kept.update({pair: passed for pair, passed in fresh.items() if passed is not None})
+        answers = [
+            code is not None and self._kept.get((prompt.key, code), False) for prompt, code in pairs
+        ]
         while len(self._kept) > KEPT_REWARDS:
             self._kept.popitem(last=False)
         return answers
 
-    def _judge(self, asked: Sequence[tuple[str, str]]) -> list[bool]:
+    def _judge(self, asked: Sequence[tuple[str, str]]) -> list[bool | None]:
+        """Whether each program passes its tests; None for those that were not run."""
         if not asked:
             return []
         called = [self.problems[key].assertions is not None for key, _ in asked]
         by_values = [pair for pair, plain in zip(asked, called, strict=True) if plain]
         by_tests = [pair for pair, plain in zip(asked, called, strict=True) if not plain]
-        values, tests = iter(self._by_values(by_values)), iter(self._by_tests(by_tests))
+        values = iter(self._by_values(by_values))
+        tests = iter(self._by_tests(by_tests))
         return [next(values if plain else tests) for plain in called]
 
-    def _by_values(self, asked: Sequence[tuple[str, str]]) -> list[bool]:
+    def _by_values(self, asked: Sequence[tuple[str, str]]) -> list[bool | None]:
         """Calls go in, values come out, and are judged here."""
-        problems = [self.problems[key] for key, _ in asked]
-        assertions = [problem.assertions or () for problem in problems]
+        if not asked:
+            return []
+        assertions = [self.problems[key].assertions or () for key, _ in asked]
         programs = [
-            Program(problem.program(code), self.libraries, tuple(one.call for one in wanted))
-            for problem, (_, code), wanted in zip(problems, asked, assertions, strict=True)
+            replace(self._program(key, code), expressions=tuple(one.call for one in wanted))
+            for (key, code), wanted in zip(asked, assertions, strict=True)
         ]
-        outcomes = shared_sandbox(self.sandbox).run(programs) if programs else []
+        outcomes = shared_sandbox(self.sandbox).run(programs, self._accounts.payers(asked))
         return [
-            outcome.status == "finished"
+            None
+            if outcome.status == "unrun"
+            else outcome.status == "finished"
             and all(one.holds(value) for one, value in zip(wanted, outcome.values, strict=True))
             for outcome, wanted in zip(outcomes, assertions, strict=True)
         ]
 
-    def _by_tests(self, asked: Sequence[tuple[str, str]]) -> list[bool]:
+    def _by_tests(self, asked: Sequence[tuple[str, str]]) -> list[bool | None]:
         """The tests run in a jail of their own, and call into the candidate's."""
+        if not asked:
+            return []
         examinations = [
             Examination(
-                Program(self.problems[key].program(code), self.libraries),
+                self._program(key, code),
                 (self.problems[key].head, f"{self.problems[key].test}\n\ncheck(candidate)\n"),
                 self.problems[key].function,
             )
             for key, code in asked
         ]
-        outcomes = shared_sandbox(self.sandbox).examine(examinations) if examinations else []
-        return [outcome.status == "finished" for outcome in outcomes]
+        outcomes = shared_sandbox(self.sandbox).examine(examinations, self._accounts.payers(asked))
+        return [
+            None if outcome.status == "unrun" else outcome.status == "finished"
+            for outcome in outcomes
+        ]
+
+    def _program(self, key: str, code: str) -> Program:
+        return Program(self.problems[key].program(code), self.libraries, name=TESTED)
 
 
 def _find_code(text: str) -> str | None:
@@ -227,20 +247,10 @@ def _find_code(text: str) -> str | None:
 
 def _read(file: Path) -> dict[str, Problem]:
     """The problems of a file by key, each once. Raises DgrpoError with the line at fault."""
-    try:
-        data = file.expanduser().read_bytes()
-        text = (gzip.decompress(data) if file.suffix == ".gz" else data).decode()
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise DgrpoError(
-            f"task.file = {str(file)!r} cannot be read: {error}",
-            remedy="give HumanEval.jsonl, as published or as .gz",
-        ) from None
-    problems: dict[str, Problem] = {}
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            problem = _problem(line, f"{file}, line {number}")
-            problems.setdefault(problem.key, problem)
-    return problems
+    lines = read_lines(file, "task.file", "give HumanEval.jsonl, as published or as .gz")
+    problems = [_problem(line, place) for place, line in lines]
+    kept = {prompt.key for prompt in without_copies(problem.asked for problem in problems)}
+    return {problem.key: problem for problem in problems if problem.key in kept}
 
 
 def _problem(line: str, place: str) -> Problem:

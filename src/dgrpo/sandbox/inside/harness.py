@@ -16,6 +16,7 @@ import os
 import random
 import sys
 import types
+from _sitebuiltins import Quitter
 from collections.abc import Callable
 from typing import Any
 
@@ -63,7 +64,6 @@ class Harness:
         self._channel = channel
         self._memory = memory
         self._printed = _Printed()
-        self._main = types.ModuleType("__main__")
         self._leave = os._exit
 
     def play(self) -> None:
@@ -88,7 +88,9 @@ class Harness:
         sys.argv = ["program"]
         for name in [name for name in sys.modules if name.partition(".")[0] == "dgrpo"]:
             del sys.modules[name]  # a program finds the standard library and its own, no more
-        sys.modules["__main__"] = self._main
+        self._main = types.ModuleType(task["name"])
+        sys.modules["__main__"] = sys.modules[task["name"]] = self._main
+        builtins.exit, builtins.quit = Quitter("exit", ""), Quitter("quit", "")
         for name in task["names"]:
             setattr(self._main, name, self._ask)
         gc.enable()
@@ -104,7 +106,7 @@ class Harness:
                     for name in task["names"]:  # what stands for the candidate stays in place
                         main[name] = self._ask
             except SystemExit as leaving:
-                if leaving.code not in (None, 0):
+                if leaving.code is not None and not _is_zero(leaving.code):
                     raise
             values = [self._evaluate(text) for text in task["expressions"]]
         except MemoryError:
@@ -145,6 +147,11 @@ class Harness:
 
     def _send(self, frame: dict[str, Any]) -> None:
         self._channel.sendall(frames.pack(frame))
+
+
+def _is_zero(code: object) -> bool:
+    """Whether it is the status of a normal end: of 0.0 Python makes another."""
+    return isinstance(code, int) and code == 0
 
 
 def _answer(compute: Callable[[], object]) -> dict[str, Any]:
