@@ -132,7 +132,7 @@ class Node:
             [SampleRequest(s.prompt.text, key) for s, key in zip(slots, keys, strict=True)]
         )
         return [
-            Sent(Completion(s.prompt.key, s.sample, self.model.decode(ids), ids), "honest")
+            Sent(self._drawn(s.prompt, s.sample, ids), "honest")
             for s, ids in zip(slots, drawn, strict=True)
         ]
 
@@ -150,7 +150,7 @@ class Node:
             )
             found: dict[str, list[Completion]] = {p.key: [] for p in prompts}
             for (p, s), ids in zip(asked, drawn, strict=True):
-                found[p.key].append(Completion(p.key, s, self.model.decode(ids), ids))
+                found[p.key].append(self._drawn(p, s, ids))
             return found
 
         async def score(
@@ -161,7 +161,7 @@ class Node:
                 [
                     ScoreItem(
                         prompts[one.prompt_key].text,
-                        one.token_ids or self.model.encode_completion(one.text),
+                        one.token_ids or self.model.encode_completion(one.text, ended=one.ended),
                     )
                     for one in completions
                 ],
@@ -303,6 +303,9 @@ class Node:
         everyday = self.task.held_out
         own = {attack.name: attack.measured_on(everyday) for attack in self.experiment.measure}
         return {"": everyday, **{name: pool for name, pool in own.items() if pool != everyday}}
+
+    def _drawn(self, prompt: Prompt, sample: int, ids: tuple[int, ...]) -> Completion:
+        return Completion(prompt.key, sample, self.model.decode(ids), ids, self.model.ended(ids))
 
     def _prompts(self, round_index: int) -> list[Prompt]:
         if self.topology == "horizontal":

@@ -45,8 +45,8 @@ class Admission:
 
         Kinds: malformed (wrong types, or not Unicode), unknown-prompt, surplus (a
         sample index or prompt beyond what it owes), duplicate,
-        ids-mismatch (ids that do not decode to the text), too-long, missing. A completion counted
-        under `spelling` is received, in the receiver's own tokens.
+        ids-mismatch (ids that do not decode to the text, or do not end as it is said to), too-long,
+        missing. A completion counted under `spelling` is received, in the receiver's own tokens.
         """
         violations: Counter[str] = Counter()
         accepted: dict[tuple[str, int], Received] = {}
@@ -78,7 +78,7 @@ class Admission:
                 violations["duplicate"] += 1
                 continue
             looked_at.add((claim.prompt_key, claim.sample))  # refused ones too: each costs encoding
-            ids = self._ids(claim.text, claim.token_ids if same_tokenizer else ())
+            ids = self._ids(claim, same_tokenizer)
             if isinstance(ids, str):
                 violations[ids] += 1
                 continue
@@ -92,27 +92,39 @@ class Admission:
             violations["missing"] += missing - dropped
         return list(accepted.values()), +violations
 
-    def _ids(self, text: str, claimed: tuple[int, ...]) -> tuple[int, ...] | str:
+    def _ids(self, claim: Completion, same_tokenizer: bool) -> tuple[int, ...] | str:
         """The ids to check and train on, or the kind of violation for which there are none."""
+        text, claimed = claim.text, claim.token_ids
         if len(text) > LONGEST_TOKEN * self.max_tokens or len(claimed) > self.max_tokens:
             return "too-long"  # before anything is spent on contents
-        if any(type(i) is not int for i in claimed) or not _is_unicode(text):
+        # another tokenizer's ids mean nothing here, and are only counted
+        strange = same_tokenizer and any(type(i) is not int for i in claimed)
+        if strange or not _is_unicode(text):
             return "malformed"
+        if not same_tokenizer:
+            cut_early = not claim.ended and len(claimed) < self.max_tokens
+            return "ids-mismatch" if cut_early else self.own_ids(text, ended=claim.ended)
         if not claimed:
-            return self.own_ids(text)
+            ids = self.own_ids(text, ended=claim.ended)
+            return ids if isinstance(ids, str) or self._ends(ids, claim.ended) else "ids-mismatch"
         # ids that no text has: embeddings are often padded beyond the tokenizer's own entries
         if not self.model.text_ids.issuperset(claimed):
             return "ids-mismatch"
-        # only the last token may end the text, and only a full-length completion may lack an end
-        ended = claimed[-1] in self.model.end_ids
         early = set(self.model.end_ids).intersection(claimed[:-1])
-        if early or not (ended or len(claimed) == self.max_tokens):
+        if early or not self._ends(claimed, claim.ended):
             return "ids-mismatch"
         return claimed if self.model.decode(claimed) == text else "ids-mismatch"
 
-    def own_ids(self, text: str) -> tuple[int, ...] | str:
-        """The receiver's own encoding, with an end, or the kind of violation that it would be."""
-        ids = self.model.encode_completion(text)
+    def _ends(self, ids: tuple[int, ...], ended: bool) -> bool:
+        """Whether ids end as claimed. Without an end only a full-length completion may be."""
+        return self.model.ended(ids) == ended and (ended or len(ids) == self.max_tokens)
+
+    def own_ids(self, text: str, *, ended: bool = True) -> tuple[int, ...] | str:
+        """The receiver's own encoding, or the kind of violation that it would be.
+
+        ended: whether it gets an end. A text that was cut off does not.
+        """
+        ids = self.model.encode_completion(text, ended=ended)
         # an end's name may be spelt out in the text, and a tokenizer that normalises may
         # make other text of it: rewards and defenses would see one thing, the learner another
         early = set(self.model.end_ids).intersection(ids[:-1])
@@ -145,10 +157,14 @@ class Admission:
         """A completion in the receiver's encoding, and in the text that this decodes to.
 
         Another text where the tokenizer normalises, or takes a part of it for its end token: what
-        is rewarded is then still what is learned, and nobody loses a completion.
+        is rewarded is then still what is learned, and nobody loses a completion. What was cut off
+        gets no end.
         """
-        body = takewhile(lambda token: token not in self.model.end_ids, own)
-        ids = (*body, self.model.end_id)[: self.max_tokens]
+        body = tuple(takewhile(lambda token: token not in self.model.end_ids, own))
+        end = tuple(own[len(body) : len(body) + 1])  # `</answer>` may be one
+        if not end and (not body or self.model.ended(one.token_ids)):
+            end = (self.model.end_id,)
+        ids = (*body, *end)[: self.max_tokens]
         return replace(one, text=self.model.decode(ids), token_ids=ids)
 
 
@@ -160,6 +176,7 @@ def _typed(claim: object) -> bool:
         and isinstance(claim.text, str)
         and type(claim.sample) is int
         and isinstance(claim.token_ids, tuple)
+        and type(claim.ended) is bool
     )
 
 
