@@ -21,6 +21,7 @@ from dgrpo.learning.policies import NodePolicy
 from dgrpo.measurement.held_out import score_held_out
 from dgrpo.policy.model import LanguageModel
 from dgrpo.policy.noise import sampling_key
+from dgrpo.policy.room import positions
 from dgrpo.policy.sampling import SampleRequest
 from dgrpo.policy.scoring import ScoreItem, score_items
 from dgrpo.policy.statistics import known_statistics
@@ -195,7 +196,8 @@ class Node:
     def admission(self, prompts: dict[str, Prompt]) -> Admission:
         """Its rules for what arrives as an answer to `prompts`, by key."""
         most = self.experiment.sampling.max_tokens
-        return Admission(self.assignment, prompts, self.model, most, self.belief)
+        room = positions(self.model)
+        return Admission(self.assignment, prompts, self.model, most, self.belief, room)
 
     def admit(
         self, messages: Sequence[Message], round_index: int

@@ -129,7 +129,9 @@ class Swarm:
             for node in honest
         }
         for attack in self.experiment.attack:
-            check_arrival(attack, self.task, receivers)
+            senders = [n for n in self.nodes if self.experiment.attack_of(n.index) == attack]
+            tokenizers = {node.model.tokenizer_digest for node in senders}
+            check_arrival(attack, self.task, receivers, tokenizers)
 
     def _compute(self, asked: Sequence[tuple[int, Request]]) -> dict[int, Any]:
         """Answers by node to requests that are answered together."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers.normalizers import NFC
 
-from dgrpo.exchange.admission import LOOKED_AT, Admission
+from dgrpo.exchange.admission import LONGEST_TOKEN, LOOKED_AT, STRETCH, Admission
 from dgrpo.policy.model import LanguageModel, load_model
 from dgrpo.policy.settings import ModelSettings
 from dgrpo.records import Completion, Prompt, Received
@@ -194,6 +195,54 @@ def test_what_another_tokenizer_cut_off_is_learned_without_an_end(model: Languag
     assert [one.text for one in received] == [text, text, ""]
 
 
+def test_another_tokenizers_completion_is_as_long_as_its_sender_counts(
+    model: LanguageModel,
+) -> None:
+    """What is short for the sender may be long for the receiver; memory bounds it."""
+    most = STRETCH * MAX_TOKENS
+    claims = [
+        Completion("a", 2, "7" * (most - 1), (1,) * MAX_TOKENS),
+        Completion("a", 3, "7" * most, (1,) * MAX_TOKENS, ended=False),
+        Completion("b", 2, "7" * most, (1,) * MAX_TOKENS),  # its end is one too many
+        Completion("b", 3, "7", (1,) * (MAX_TOKENS + 1)),
+    ]
+    received, violations = admit(model, claims, same_tokenizer=False)
+    assert [(len(one.text), len(one.token_ids)) for one in received] == [
+        (most - 1, most),
+        (most, most),
+    ]
+    assert violations == {"too-long": 2}
+    assert admit(model, claims)[1]["too-long"] == 1  # the rest are not the text's ids
+    (digit,) = model.encode("7")
+    same = [replace(one, token_ids=(digit,) * len(one.text)) for one in claims[:3]]
+    assert admit(model, same)[1] == {"too-long": 3, "missing": 1}
+
+
+def test_another_tokenizers_text_of_very_many_characters_is_not_encoded(
+    model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(self: LanguageModel, text: str, *, ended: bool = True) -> tuple[int, ...]:
+        raise AssertionError("encoded")
+
+    monkeypatch.setattr(LanguageModel, "encode_completion", never)
+    claim = Completion("a", 2, "7" * (LONGEST_TOKEN * MAX_TOKENS + 1), (1,))
+    assert admit(model, [claim], same_tokenizer=False)[1]["too-long"] == 1
+
+
+@pytest.mark.parametrize(("room", "longest"), [(40, 40), (7, MAX_TOKENS), (10**6, 48)])
+def test_another_tokenizers_completion_stays_within_the_models_positions(
+    model: LanguageModel, room: int, longest: int
+) -> None:
+    """But for what the receiver's own completions may take: the run was told of them."""
+    prompt = len(model.encode_prompt(PROMPTS["a"].text))
+    rules = replace(admission(model), positions=prompt + room)
+    for length, kind in ((longest, None), (longest + 1, "too-long")):
+        claim = Completion("a", 2, "7" * length, (1,) * MAX_TOKENS, ended=False)
+        received, violations = rules.admit("node-1", 1, [claim], same_tokenizer=False)
+        assert [len(one.token_ids) for one in received] == ([] if kind else [length])
+        assert violations["too-long"] == (kind is not None)
+
+
 def test_a_text_that_spells_out_the_end_token_does_not_end_twice(model: LanguageModel) -> None:
     end = model.decode((model.end_id, model.end_id))
     assert model.encode(end) == [model.end_id]
@@ -244,7 +293,7 @@ def test_whatever_arrives_only_owed_completions_with_honest_ids_come_through(
         assert one.prompt is PROMPTS[one.prompt.key]
         assert violations["spelling"] or (one.prompt.key, one.sample, one.text) in claimed
         assert model.decode(one.token_ids) == one.text
-        assert 1 <= len(one.token_ids) <= MAX_TOKENS
+        assert 1 <= len(one.token_ids) <= (1 if same_tokenizer else STRETCH) * MAX_TOKENS
         assert model.end_id not in one.token_ids[:-1]
     assert all(count > 0 for count in violations.values())
     if not violations:

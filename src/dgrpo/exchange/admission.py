@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LONGEST_TOKEN = 64
 """Characters a token may stand for on average: longer texts are refused before they are encoded."""
+STRETCH = 4
+"""Tokens of the receiver's for each of `max_tokens` that a text of another tokenizer may have."""
 LOOKED_AT = 4
 """Claims that are looked at for each completion that a sender owes. The rest is surplus."""
 
@@ -35,8 +37,11 @@ class Admission:
     """Prompts that may be answered: the round's common ones, or the whole pool in vertical."""
     model: LanguageModel
     max_tokens: int
+    """The most tokens that a completion may have, by its sender's count."""
     belief: Belief = USUAL
     """Which claimed ids are believed."""
+    positions: int | None = None
+    """Positions that the model was made for, prompt and completion together; None: no limit."""
 
     def admit(
         self, sender: str, sender_index: int, claims: object, same_tokenizer: bool
@@ -78,7 +83,7 @@ class Admission:
                 violations["duplicate"] += 1
                 continue
             looked_at.add((claim.prompt_key, claim.sample))  # refused ones too: each costs encoding
-            ids = self._ids(claim, same_tokenizer)
+            ids = self._ids(claim, prompt, same_tokenizer)
             if isinstance(ids, str):
                 violations[ids] += 1
                 continue
@@ -92,7 +97,22 @@ class Admission:
             violations["missing"] += missing - dropped
         return list(accepted.values()), +violations
 
-    def _ids(self, claim: Completion, same_tokenizer: bool) -> tuple[int, ...] | str:
+    def longest(self, prompt: Prompt, same_tokenizer: bool) -> int:
+        """The most tokens that a completion of `prompt` may have, by the receiver's count.
+
+        Another tokenizer cuts a text into more or fewer. Its sender's count is only claimed, so
+        memory is bounded here.
+        """
+        if same_tokenizer:
+            return self.max_tokens
+        most = STRETCH * self.max_tokens
+        if self.positions is not None:
+            most = min(most, self.positions - len(self.model.encode_prompt(prompt.text)))
+        return max(most, self.max_tokens)
+
+    def _ids(
+        self, claim: Completion, prompt: Prompt, same_tokenizer: bool
+    ) -> tuple[int, ...] | str:
         """The ids to check and train on, or the kind of violation for which there are none."""
         text, claimed = claim.text, claim.token_ids
         if len(text) > LONGEST_TOKEN * self.max_tokens or len(claimed) > self.max_tokens:
@@ -101,12 +121,13 @@ class Admission:
         strange = same_tokenizer and any(type(i) is not int for i in claimed)
         if strange or not _is_unicode(text):
             return "malformed"
-        if not same_tokenizer:
-            cut_early = not claim.ended and len(claimed) < self.max_tokens
-            return "ids-mismatch" if cut_early else self.own_ids(text, ended=claim.ended)
-        if not claimed:
-            ids = self.own_ids(text, ended=claim.ended)
-            return ids if isinstance(ids, str) or self._ends(ids, claim.ended) else "ids-mismatch"
+        if not same_tokenizer and not claim.ended and len(claimed) < self.max_tokens:
+            return "ids-mismatch"
+        if not (same_tokenizer and claimed):
+            ids = self.own_ids(text, self.longest(prompt, same_tokenizer), ended=claim.ended)
+            if isinstance(ids, str) or not same_tokenizer or self._ends(ids, claim.ended):
+                return ids
+            return "ids-mismatch"
         # ids that no text has: embeddings are often padded beyond the tokenizer's own entries
         if not self.model.text_ids.issuperset(claimed):
             return "ids-mismatch"
@@ -119,10 +140,11 @@ class Admission:
         """Whether ids end as claimed. Without an end only a full-length completion may be."""
         return self.model.ended(ids) == ended and (ended or len(ids) == self.max_tokens)
 
-    def own_ids(self, text: str, *, ended: bool = True) -> tuple[int, ...] | str:
+    def own_ids(self, text: str, longest: int, *, ended: bool = True) -> tuple[int, ...] | str:
         """The receiver's own encoding, or the kind of violation that it would be.
 
-        ended: whether it gets an end. A text that was cut off does not.
+        longest: the most tokens that it may have. ended: whether it gets an end; a text that was
+        cut off does not.
         """
         ids = self.model.encode_completion(text, ended=ended)
         # an end's name may be spelt out in the text, and a tokenizer that normalises may
@@ -130,7 +152,7 @@ class Admission:
         early = set(self.model.end_ids).intersection(ids[:-1])
         if early or self.model.decode(ids) != text:
             return "ids-mismatch"
-        return ids if len(ids) <= self.max_tokens else "too-long"
+        return ids if len(ids) <= longest else "too-long"
 
     def _respell(self, accepted: dict[tuple[str, int], Received]) -> int:
         """Replace the most foreign ids until the sender has no more foreign tokens than it may.
