@@ -391,6 +391,34 @@ def test_of_peers_with_different_tokenizers_nothing_is_lost_at_any_length(topolo
     assert ends == {True, False}
 
 
+@pytest.mark.parametrize("topology", ["horizontal", "vertical"])
+def test_each_node_may_draw_as_many_tokens_as_it_likes(topology: str) -> None:
+    """Its peers know how many those are, whether their tokenizer is its own or not."""
+    experiment = small(
+        nodes=3,
+        topology=topology,
+        prompts_per_round=3,
+        group_size=6,
+        model=[{"name": "gsm-nano"}, {"name": "gsm-nano"}, {"name": "code-nano"}],
+        sampling=[{"max_tokens": most} for most in (24, 48, 96)],
+        admission={"believe": "claimed"},
+    )
+    _, rounds = play(experiment, rounds=1)
+    assert all(record.violations == {} for record in rounds[0])
+    for record in rounds[0][:2]:
+        drawn = [j.received for j in record.judged]
+        first, second = (
+            max(len(one.token_ids) for one in drawn if one.sender == sender)
+            for sender in ("node-0", "node-1")
+        )
+        assert first == 24 < second <= 48
+
+
+def test_models_need_positions_for_the_longest_completions_of_all() -> None:
+    with pytest.raises(DgrpoError, match=r"sampling\.max_tokens = 300: .* 256 positions"):
+        Swarm(small(nodes=2, sampling=[{}, {"max_tokens": 300}]), seed=0, task=TASK)
+
+
 def test_an_attack_on_peers_with_another_tokenizer_is_measured_in_its_own_tokens(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -179,7 +179,7 @@ class Node:
             draw=draw,
             score=score,
             count_tokens=lambda text: len(self.model.encode_completion(text)),
-            max_tokens=self.experiment.sampling.max_tokens,
+            max_tokens=self.experiment.sampling_of(self.index).max_tokens,
             model=self.model,
             belief=self.belief,
         )
@@ -193,9 +193,9 @@ class Node:
         completions = tuple(one.completion for one in sent)
         return Message(self.name, self.index, self.model.tokenizer_digest, completions)
 
-    def admission(self, prompts: dict[str, Prompt]) -> Admission:
-        """Its rules for what arrives as an answer to `prompts`, by key."""
-        most = self.experiment.sampling.max_tokens
+    def admission(self, prompts: dict[str, Prompt], sender: int) -> Admission:
+        """Its rules for what arrives from node number `sender` on `prompts`, by key."""
+        most = self.experiment.sampling_of(sender).max_tokens
         room = positions(self.model)
         return Admission(self.assignment, prompts, self.model, most, self.belief, room)
 
@@ -209,7 +209,6 @@ class Node:
         prompts = self.task.by_key
         if self.topology == "horizontal":
             prompts = {prompt.key: prompt for prompt in self._common(round_index)}
-        admission = self.admission(prompts)
         received: list[Received] = []
         opened, violations = open_envelopes(messages, self.roster)
         heard = {message.sender_index for message in opened}
@@ -218,6 +217,7 @@ class Node:
             violations["missing"] += owed
         for message in opened:
             same = message.tokenizer_digest == self.model.tokenizer_digest
+            admission = self.admission(prompts, message.sender_index)
             admitted, broken = admission.admit(
                 message.sender, message.sender_index, message.completions, same
             )
