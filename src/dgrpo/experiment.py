@@ -30,6 +30,7 @@ from dgrpo.attacks import Attack
 from dgrpo.attacks.honest import Honest
 from dgrpo.defenses import Defense
 from dgrpo.errors import DgrpoError
+from dgrpo.escaping import shown
 from dgrpo.exchange import Exchange
 from dgrpo.exchange.memory import Memory
 from dgrpo.exchange.spelling import Belief
@@ -123,8 +124,8 @@ class Experiment(BaseModel):
     """Prompts and reward."""
     model: tuple[ModelSettings, ...]
     """One model for all nodes, or one per node."""
-    sampling: Sampling = Sampling()
-    """How completions are drawn."""
+    sampling: Sampling | tuple[Sampling, ...] = Sampling()
+    """How completions are drawn, on all nodes or one table per node."""
     policy: SerializeAsAny[Policy] = Local()
     """How a node's model is held and trained."""
     admission: Belief = Belief()
@@ -173,6 +174,12 @@ class Experiment(BaseModel):
         models = value if isinstance(value, list | tuple) else (value,)
         return tuple({"name": one} if isinstance(one, str) else one for one in models)
 
+    @field_validator("sampling", mode="before")
+    @classmethod
+    def _samplings(cls, value: object) -> object:
+        tables = [_sampling(one, f"sampling{i}") for one, i in _numbered(value)]
+        return tables[0] if len(tables) == 1 else tuple(tables)
+
     @field_validator("defense", mode="before")
     @classmethod
     def _defenses(cls, value: object) -> object:
@@ -208,6 +215,7 @@ class Experiment(BaseModel):
         for field, given, least, wanted in (
             ("attack", len(self.attack), 0, self.malicious),
             ("model", len(self.model), 1, self.nodes),
+            ("sampling", len(self._sampled), 1, self.nodes),
         ):
             if given not in (least, 1, wanted):
                 raise DgrpoError(
@@ -247,12 +255,25 @@ class Experiment(BaseModel):
         """The model that node number `node` starts from."""
         return self.model[node % len(self.model)]
 
+    def sampling_of(self, node: int) -> Sampling:
+        """How node number `node` draws completions."""
+        return self._sampled[node % len(self._sampled)]
+
+    @property
+    def longest(self) -> int:
+        """The most tokens that any node may draw: all nodes' models need positions for them."""
+        return max(one.max_tokens for one in self._sampled)
+
+    @property
+    def _sampled(self) -> tuple[Sampling, ...]:
+        return (self.sampling,) if isinstance(self.sampling, Sampling) else self.sampling
+
     def policy_settings(self, node: int) -> PolicySettings:
         """What the model of node number `node` is made of."""
         return PolicySettings(
             model=self.model_of(node),
             learner=self.learner,
-            sampling=self.sampling,
+            sampling=self.sampling_of(node),
             completions=self.prompts_per_round * self.group_size,
         )
 
@@ -375,10 +396,24 @@ def _plugin(kind: str, value: Any, where: str) -> object:
     return build(kind, dict(value), where) if isinstance(value, Mapping) else value
 
 
+def _sampling(value: object, where: str) -> Sampling:
+    if isinstance(value, Sampling):
+        return value
+    if not isinstance(value, Mapping):
+        raise DgrpoError(
+            f"{where} = {shown(value)}: it is no table",
+            remedy="give its settings, e.g. sampling = {max_tokens = 96}",
+        )
+    try:
+        return Sampling.model_validate(value)
+    except ValidationError as error:
+        known = list(Sampling.model_fields)
+        raise DgrpoError.from_validation(error, where, known) from None
+
+
 def _known_fields(error: ValidationError) -> list[str]:
     """Names that are valid where the first unknown setting stands."""
     tables: dict[str, type[BaseModel]] = {
-        "sampling": Sampling,
         "admission": Belief,
         "learner": LearnerSettings,
         "evaluation": Evaluation,

@@ -10,6 +10,7 @@ Success is the mean completion length beside the clean run's (`completion_tokens
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -71,14 +72,11 @@ class LongAnswer(RewardedAttack):
             if not choice:
                 payloads.append(None)
                 continue
-            text, ids = choice[place % len(choice)]
-            payloads.append(Completion(slot.prompt.key, slot.sample, text, ids))
+            payloads.append(replace(choice[place % len(choice)], sample=slot.sample))
         return payloads
 
-    def _ranked(
-        self, prompt: Prompt, drawn: Sequence[Completion], turn: Turn
-    ) -> list[tuple[str, tuple[int, ...]]]:
-        """(text, ids) to send for a prompt, longest first; no ids where the receiver encodes."""
+    def _ranked(self, prompt: Prompt, drawn: Sequence[Completion], turn: Turn) -> list[Completion]:
+        """What to send for a prompt, longest first; without ids where the receiver encodes."""
         most = min(self.longest or turn.max_tokens, turn.max_tokens)
         texts = {one.text: one for one in drawn}
         oracle = self.source_of_solutions
@@ -95,7 +93,7 @@ class LongAnswer(RewardedAttack):
                 if reward == 1 and len(one.token_ids) <= most
             ]
             right.sort(key=lambda one: (-len(one.token_ids), one.text))
-            return [(one.text, one.token_ids) for one in right]
+            return right
         answer = parse_number(voted.answer)
         solutions = {one[0] for one in votes if one and parse_number(one[1]) == answer}
         if not oracle.votes:
@@ -105,7 +103,8 @@ class LongAnswer(RewardedAttack):
             for one in sorted(solutions)
             if (text := self._longest_right(one, voted, most, turn)) is not None
         ]
-        return [(text, ()) for text in sorted(padded, key=turn.count_tokens, reverse=True)]
+        padded.sort(key=turn.count_tokens, reverse=True)
+        return [Completion(prompt.key, 0, text) for text in padded]
 
     def _longest_right(self, thinking: str, prompt: Prompt, most: int, turn: Turn) -> str | None:
         """`thinking` padded; as it is where padding breaks it (a program cut inside a block)."""

@@ -118,7 +118,7 @@ def poisoned(
         drawn = _draw(model, asked, count, sampling)
         return {
             prompt.key: [
-                Completion(prompt.key, number, model.decode(ids), ids)
+                Completion(prompt.key, number, model.decode(ids), ids, model.ended(ids))
                 for number, ids in enumerate(samples)
             ]
             for prompt, samples in zip(asked, drawn, strict=True)
