@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, ClassVar
 
-from dgrpo.attacks import StatelessAttack
+from dgrpo.attacks import Attack, RunningAttack, StatelessAttack
 from dgrpo.exchange import Exchange
 from dgrpo.exchange.memory import Seat, Table
 from dgrpo.learning.policies import Policy
@@ -38,6 +38,30 @@ class Impatient(StatelessAttack):
 
     def succeeded(self, prompt, text):
         return None
+
+
+class Amnesiac(Attack):
+    """Sends its own samples, the other way round after the first time."""
+
+    name: ClassVar[str] = "amnesiac"
+
+    def start(self):
+        return Tired()
+
+    def succeeded(self, prompt, text):
+        return None
+
+
+class Tired(RunningAttack):
+    def __init__(self):
+        self.times = 0
+
+    def needs_own_samples(self, topology):
+        return True
+
+    async def poison(self, own, turn):
+        self.times += 1
+        return own if self.times == 1 else own[::-1]
 
 
 class Deaf(Exchange):
@@ -140,7 +164,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def told(folder: Path) -> dict[str, str]:
     """What the command prints of each broken plug-in."""
-    names = [f"broken.py:{cls}" for cls in ("Impatient", "Deaf", "Twin", "Elsewhere")]
+    names = [f"broken.py:{cls}" for cls in ("Impatient", "Amnesiac", "Deaf", "Twin", "Elsewhere")]
     finished = run(["-m", "dgrpo.conformance", *names], folder)
     assert finished.returncode == 1, finished.stdout + finished.stderr
     parts = finished.stdout.split("\n\n")
@@ -152,9 +176,8 @@ def told(folder: Path) -> dict[str, str]:
     [
         ("Impatient", "it sends exactly the samples it owes", "no patience [bold]at all[/]"),
         ("Impatient", "it can owe nothing or one completion", "topology vertical"),
-        ("Impatient", "it sends exactly the samples it owes", "broken.py:22"),
+        ("Impatient", "it sends exactly the samples it owes", "broken.py:23"),
         ("Deaf", "everyone gets everyones message own included", "In two rounds one after"),
-        ("Deaf", "a node that never sends makes nobody raise", ""),
         ("Twin", "a clone goes its own way", "assert"),
         ("Elsewhere", "the oracle is rewarded and a wrong answer is not", "gone.jsonl"),
         ("Elsewhere", "its name is lower case words joined by hyphens", "'Elsewhere'"),
@@ -164,18 +187,28 @@ def test_a_broken_promise_is_named_with_what_went_wrong(
     told: dict[str, str], name: str, promise: str, wrong: str
 ) -> None:
     lines = told[f"broken.py:{name}"].split("\n")
-    if name == "Deaf" and not wrong:
-        assert f"  kept    {promise}" in lines
-        return
     start = lines.index(f"  BROKEN  {promise}")
     below = "\n".join(lines[start + 1 :]).split("\n  kept ")[0].split("\n  BROKEN ")[0]
     assert wrong in below
 
 
-def test_what_is_not_broken_is_kept(told: dict[str, str]) -> None:
-    broken = [line for line in told["broken.py:Twin"].split("\n") if "BROKEN" in line]
-    assert broken == ["  BROKEN  a clone goes its own way"]
-    assert "  kept    a requests key decides its completion" in told["broken.py:Twin"]
+@pytest.mark.parametrize(
+    ("name", "kept", "broken"),
+    [
+        (
+            "Amnesiac",
+            18,
+            "an attack goes on from a checkpoint as if it had never stopped",
+        ),
+        ("Twin", 12, "a clone goes its own way"),
+    ],
+)
+def test_what_is_not_broken_is_kept(
+    told: dict[str, str], name: str, kept: int, broken: str
+) -> None:
+    lines = told[f"broken.py:{name}"].split("\n")
+    assert [line for line in lines if "BROKEN" in line] == [f"  BROKEN  {broken}"]
+    assert sum(line.startswith("  kept    ") for line in lines) == kept
 
 
 def test_a_plug_in_that_keeps_every_promise_ends_in_0(folder: Path) -> None:
@@ -222,6 +255,6 @@ def test_pytest_tries_what_the_environment_names(folder: Path) -> None:
     assert finished.returncode == pytest.ExitCode.NO_TESTS_COLLECTED
     assert f"{VARIABLE}=my_attack.py:Mine" in finished.stdout
     finished = run(suite, folder, {VARIABLE: "texd"})
-    assert finished.returncode == pytest.ExitCode.USAGE_ERROR
+    assert finished.returncode not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
     assert "did you mean 'text'" in finished.stdout + finished.stderr
     assert "Traceback" not in finished.stdout + finished.stderr

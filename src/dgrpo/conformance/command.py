@@ -37,6 +37,9 @@ class Quiet:
 
     def __init__(self) -> None:
         self.output = io.StringIO()
+        self.stopped = False
+        """Whether the reader stopped it. A fault while tests are collected has the same exit code.
+        """
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -44,6 +47,10 @@ class Quiet:
         manager = config.pluginmanager
         manager.unregister(name="terminalreporter")
         manager.register(pytest.TerminalReporter(config, self.output), "terminalreporter")
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Remember it."""
+        self.stopped = excinfo.type is KeyboardInterrupt
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -63,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
     options += ["--import-mode=importlib", "-p", "no:cacheprovider"]
     code = pytest.main([*options, str(folder)], plugins=[quiet, promises])
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        if code == pytest.ExitCode.INTERRUPTED:
+        if quiet.stopped:
             return 130
         raise DgrpoError(
             f"the suite could not be run: {quiet.output.getvalue()[-1500:]}",

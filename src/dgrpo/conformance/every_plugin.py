@@ -84,7 +84,9 @@ def test_it_and_each_of_its_knobs_are_documented(kind: str, name: str) -> None:
 
 def test_its_name_is_lower_case_words_joined_by_hyphens(kind: str, name: str) -> None:
     """As the names that experiment files already have."""
-    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", find(kind, name).name)
+    called = find(kind, name).name
+    words = re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", called)
+    assert words, f"the name is {called!r}"
 
 
 def test_no_other_plug_in_of_its_kind_has_its_name(kind: str, name: str) -> None:

@@ -19,6 +19,8 @@ from dgrpo.escaping import one_line
 LINES = 8
 """Lines that are printed of what went wrong: pytest's comparison of two values can have thousands.
 """
+_HINT = "Use -v to get more diff"
+"""A line of pytest's that is of no use here."""
 _WHERE = "where"
 """Key of a test's place in what its reports carry: plug-in, promise, meaning, variant."""
 
@@ -58,6 +60,8 @@ class Promises:
                 variant = ", ".join(filter(None, (variant, VOTING.strip())))
             item.user_properties.append((_WHERE, (plain, promise, meaning, variant)))
             self._left[plain, promise] += 1
+        # without an attack that votes, pytest keeps the voters' promises with nothing to try
+        items[:] = [item for item in items if _place(item.user_properties)[0] in order]
         # what holds for every plug-in first: it says best why the rest fails
         items.sort(key=lambda i: (order[_place(i.user_properties)[0]], i.path.stem != FOR_ALL))
 
@@ -121,7 +125,8 @@ def _wrong(report: pytest.TestReport, plugin: str) -> str:
     """What went wrong, in a few lines, and the last line of the plug-in's own file on the way."""
     crash = getattr(report.longrepr, "reprcrash", None)
     message = str(crash.message if crash is not None else report.longrepr)
-    lines = [one_line(line, 400) for line in message.strip().split("\n")]
+    written = [line for line in message.split("\n") if line.strip() and line != _HINT]
+    lines = [one_line(line, 400) for line in written]
     told = lines[:LINES] + [f"… ({len(lines) - LINES} more lines)"] * (len(lines) > LINES)
     trace = getattr(report.longrepr, "reprtraceback", None)
     places = [getattr(entry, "reprfileloc", None) for entry in getattr(trace, "reprentries", ())]
