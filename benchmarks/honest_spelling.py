@@ -64,7 +64,7 @@ def drawn(
     """Samples for training prompts, as the experiment draws them."""
     prompts = [task.train[i % len(task.train)].text for i in range(count)]
     asked = [SampleRequest(text, sampling_key(key, i)) for i, text in enumerate(prompts)]
-    return sample(model, asked, experiment.sampling, finite=True)
+    return sample(model, asked, experiment.sampling_of(0), finite=True)
 
 
 def dealt(samples: list[tuple[int, ...]], owed: int) -> list[Message]:

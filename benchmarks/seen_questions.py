@@ -32,7 +32,8 @@ from dgrpo.pretraining.recipe import Recipe, find_recipe
 from dgrpo.records import Prompt
 from dgrpo.tasks.base import LoadedTask
 from dgrpo.tasks.gsm_python import GsmPython, worked_problems
-from dgrpo.tasks.gsm_symbolic import GsmSymbolic, word_problems
+from dgrpo.tasks.gsm_symbolic import GsmSymbolic
+from dgrpo.tasks.problems import word_problems
 
 DRAWS = 6000
 """Questions drawn of each template in search of both kinds."""

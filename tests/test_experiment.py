@@ -398,3 +398,36 @@ def test_an_experiment_is_recorded_as_plain_json_even_with_an_infinite_bound() -
     unclipped = attacked(learner={"max_gradient_norm": math.inf})
     text = json.dumps(unclipped.resolved(), allow_nan=False)
     assert experiment_from(json.loads(text)) == unclipped
+
+
+def test_nodes_may_draw_otherwise_than_one_another() -> None:
+    tables = [{"max_tokens": 48}, {"max_tokens": 64, "top_k": 20}]
+    experiment = attacked(nodes=2, sampling=tables)
+    drawn = [experiment.policy_settings(node).sampling for node in (0, 1)]
+    assert [(one.max_tokens, one.top_k) for one in drawn] == [(48, 50), (64, 20)]
+    assert experiment.longest == 64
+    assert Experiment(**experiment.resolved()) == experiment
+    assert experiment.digest != attacked(nodes=2, sampling=tables[0]).digest
+
+
+def test_one_table_of_sampling_is_the_same_run_however_it_is_written() -> None:
+    table = {"max_tokens": 48}
+    assert attacked(sampling=[table]).digest == attacked(sampling=table).digest
+    assert attacked(sampling=table).resolved()["sampling"]["max_tokens"] == 48
+
+
+@pytest.mark.parametrize(
+    ("sampling", "told"),
+    [
+        ({"max_tokens": 0}, r"^sampling\.max_tokens = 0: "),
+        ([{}, {"top_k": -1}], r"^sampling\[1\]\.top_k = -1: "),
+        ([{}, {"topk": 1}], r"^sampling\[1\]\.topk is not a setting\n.*'top_k'"),
+        ([{}, 3], r"^sampling\[1\] = 3: it is no table"),
+        (None, r"^sampling = None: it is no table"),
+        ([{}] * 3, r"^sampling: 3 tables are given\n.* one for all, or 4$"),
+        ([], r"^sampling: 0 tables are given"),
+    ],
+)
+def test_wrong_sampling_is_named_by_its_table(sampling: object, told: str) -> None:
+    with pytest.raises(DgrpoError, match=told):
+        attacked(sampling=sampling)

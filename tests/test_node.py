@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -286,7 +287,9 @@ class Learning(RunningAttack):
     async def poison(self, own: list[Sent], turn: Turn) -> list[Sent]:
         mine = [one.completion for one in own]
         typed = Completion(mine[0].prompt_key, 0, "xyzzy")  # no ids: encoded first
-        seen = await turn.score([*mine, typed], ("rank",))
+        cut = replace(typed, ended=False)
+        seen = await turn.score([*mine, typed, cut], ("rank",))
+        assert len(seen[-1]["rank"]) == len(seen[-2]["rank"]) - 1
         self.ranks = [max(one["rank"]) for one in seen]
         return own
 
@@ -309,7 +312,7 @@ def test_an_attack_has_a_memory_that_checkpoints_carry_and_can_score() -> None:
         attack = swarm.nodes[1].attack
         assert isinstance(attack, Learning)
         assert attack.accepted == [4]
-        *drawn, typed = attack.ranks
+        *drawn, typed, _ = attack.ranks
         assert len(drawn) == 4
         assert max(drawn) < 50 < typed
         state = swarm.state_dict()

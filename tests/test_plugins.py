@@ -18,7 +18,7 @@ ONE_OF_EACH = '''
 
 from typing import ClassVar
 
-from dgrpo.attacks import Attack, ThinkingAttack, Turn
+from dgrpo.attacks import Attack, StatelessAttack, ThinkingAttack, Turn
 from dgrpo.defenses import Receiver, RunningDefense, StatelessDefense
 from dgrpo.tasks import LoadedTask, Task
 
@@ -53,7 +53,7 @@ class Nothing(Task):
         return LoadedTask("nothing", (), ())
 
 
-class Unfinished(Attack):
+class Unfinished(StatelessAttack):
     """Has no `poison`."""
 
     name: ClassVar[str] = "unfinished"
@@ -168,7 +168,7 @@ def test_the_kind_of_a_name_is_known() -> None:
 @pytest.mark.parametrize(
     ("cls", "problem"),
     [
-        ("Unfinished", "the class Unfinished lacks start"),
+        ("Unfinished", "the class Unfinished lacks poison"),
         ("NOT_A_CLASS", "has no plug-in called 'NOT_A_CLASS'"),
         ("Wisper", r"has no plug-in called 'Wisper'\n.*'Whisper'"),
         ("Receiver", "the class Receiver is no plug-in of any kind\n.*dgrpo.attacks.base.Attack, "),
@@ -231,7 +231,7 @@ def test_a_class_of_another_kind_or_none_is_refused(
 
 OWN = """
 from typing import ClassVar
-from dgrpo.attacks import Attack, ThinkingAttack
+from dgrpo.attacks import Attack, StatelessAttack, ThinkingAttack
 from dgrpo.defenses import StatelessDefense
 from dgrpo.records import Verdict
 
@@ -245,7 +245,8 @@ POISON = "    async def poison(self, own, turn): return own"
 @pytest.mark.parametrize(
     ("kind", "base", "body", "problem", "remedy"),
     [
-        ("attacks", "Attack", "", "lacks poison", "async def poison(self, own, turn)"),
+        ("attacks", "StatelessAttack", "", "lacks poison", "async def poison(self, own, turn)"),
+        ("attacks", "Attack", "", "lacks start", "def start(self)"),
         (
             "attacks",
             "ThinkingAttack",
@@ -257,12 +258,12 @@ POISON = "    async def poison(self, own, turn): return own"
             "defenses",
             "StatelessDefense",
             "",
-            "lacks check",
-            "async def check(self, received, node)",
+            "lacks screen",
+            "async def screen(self, batch, node)",
         ),
         (
             "attacks",
-            "Attack",
+            "StatelessAttack",
             "    def poison(self, own, turn): return own",
             "Mine.poison is not `async def`",
             "async def poison(self, own, turn)",
@@ -270,13 +271,13 @@ POISON = "    async def poison(self, own, turn): return own"
         (
             "defenses",
             "StatelessDefense",
-            "    def check(self, received, node): return [Verdict(True, 0.0) for _ in received]",
-            "Mine.check is not `async def`",
-            "async def check(self, received, node)",
+            "    def screen(self, batch, node): return [Verdict(True, 0.0)]",
+            "Mine.screen is not `async def`",
+            "async def screen(self, batch, node)",
         ),
         (
             "attacks",
-            "Attack",
+            "StatelessAttack",
             POISON + "\n    async def succeeded(self, prompt, text): return True",
             "Mine.succeeded is `async def`",
             "write def succeeded(self, prompt, text)",
@@ -299,7 +300,7 @@ def test_what_a_class_lacks_is_told_before_a_run(
 @pytest.mark.parametrize("name", ["", '    name: str = "mine"'])
 def test_a_class_without_a_name_is_told_how_to_get_one(tmp_path: Path, name: str) -> None:
     path = tmp_path / "mine.py"
-    given = OWN.format(base="Attack").replace('    name: ClassVar[str] = "mine"', name)
+    given = OWN.format(base="StatelessAttack").replace('    name: ClassVar[str] = "mine"', name)
     path.write_text(f"{given}\n{POISON}")
     with pytest.raises(DgrpoError, match="the class Mine has no name") as caught:
         find("attacks", f"{path}:Mine")
@@ -319,7 +320,7 @@ def test_a_decorated_coroutine_is_a_coroutine(tmp_path: Path) -> None:
         "def timed(function):\n"
         "    @functools.wraps(function)\n"
         "    def wrapper(*args): return function(*args)\n"
-        "    return wrapper\n" + OWN.format(base="Attack") + "    @timed\n" + POISON
+        "    return wrapper\n" + OWN.format(base="StatelessAttack") + "    @timed\n" + POISON
     )
     assert find("attacks", f"{path}:Mine").name == "mine"
 

@@ -39,7 +39,7 @@ def test_tables_and_pages_are_those_of_the_committed_runs(
 ) -> None:
     written = scripts["make_tables"].pages(runs)
     written[RESULTS / "text.md"] = scripts["make_results"].page(runs)
-    assert len(written) == 3
+    assert len(written) == 4
     for page, text in written.items():
         remedy = "python docs/results/make_tables.py; python docs/results/make_results.py"
         assert page.read_text(encoding="utf-8") == text, f"{page.name} is stale: {remedy}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -363,6 +364,78 @@ def test_models_with_different_tokenizers_read_one_another() -> None:
     for record in rounds[0]:
         assert record.violations == {}
         assert len(record.judged) == 4 * 8
+
+
+@pytest.mark.parametrize("topology", ["horizontal", "vertical"])
+def test_of_peers_with_different_tokenizers_nothing_is_lost_at_any_length(topology: str) -> None:
+    """Each counts in its own tokens, and what one cut off the other learns without an end."""
+    models = [{"name": "gsm-nano"}, {"name": "code-nano"}]
+    experiment = small(
+        nodes=2,
+        topology=topology,
+        model=models,
+        sampling={"max_tokens": 48},
+        learner={"normalisation": "dr_grpo"},
+    )
+    swarm, rounds = play(experiment, rounds=2)
+    lengths, ends = list[int](), set[bool]()
+    for record in (one for of_round in rounds for one in of_round):
+        assert record.violations == {}
+        assert len(record.judged) == 4 * 8
+        assert record.update.tokens == 0 or math.isfinite(record.update.gradient_norm)
+        model = swarm.nodes[0 if record.node == "node-0" else 1].model
+        foreign = [j.received for j in record.judged if j.received.sender != record.node]
+        ends |= {model.ended(one.token_ids) for one in foreign}
+        lengths += [len(one.token_ids) for one in foreign]
+    assert max(lengths) > 48
+    assert ends == {True, False}
+
+
+@pytest.mark.parametrize("topology", ["horizontal", "vertical"])
+def test_each_node_may_draw_as_many_tokens_as_it_likes(topology: str) -> None:
+    """Its peers know how many those are, whether their tokenizer is its own or not."""
+    experiment = small(
+        nodes=3,
+        topology=topology,
+        prompts_per_round=3,
+        group_size=6,
+        model=[{"name": "gsm-nano"}, {"name": "gsm-nano"}, {"name": "code-nano"}],
+        sampling=[{"max_tokens": most} for most in (24, 48, 96)],
+        admission={"believe": "claimed"},
+    )
+    _, rounds = play(experiment, rounds=1)
+    assert all(record.violations == {} for record in rounds[0])
+    for record in rounds[0][:2]:
+        drawn = [j.received for j in record.judged]
+        first, second = (
+            max(len(one.token_ids) for one in drawn if one.sender == sender)
+            for sender in ("node-0", "node-1")
+        )
+        assert first == 24 < second <= 48
+
+
+def test_models_need_positions_for_the_longest_completions_of_all() -> None:
+    with pytest.raises(DgrpoError, match=r"sampling\.max_tokens = 300: .* 256 positions"):
+        Swarm(small(nodes=2, sampling=[{}, {"max_tokens": 300}]), seed=0, task=TASK)
+
+
+def test_an_attack_on_peers_with_another_tokenizer_is_measured_in_its_own_tokens(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    models = [{"name": "code-nano"}, {"name": "gsm-nano"}]
+    experiment = small(
+        nodes=2,
+        malicious=1,
+        model=models,
+        sampling={"max_tokens": 64},
+        attack={"name": "text"},
+    )
+    swarm, rounds = play(experiment, rounds=1)
+    assert caplog.records == []
+    assert all(record.violations == {} for record in rounds[0])
+    sent = [j.received for j in rounds[0][0].judged if j.received.sender == "node-1"]
+    assert any(len(one.token_ids) > 64 for one in sent)
+    assert all(len(swarm.nodes[1].model.encode_completion(one.text)) <= 65 for one in sent)
 
 
 def test_a_clean_run_whose_weights_blow_up_is_stopped() -> None:

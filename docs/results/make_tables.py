@@ -2,8 +2,9 @@
 
 Usage: python docs/results/make_tables.py
 
-README.md gets TEXT with five seeds, attacks and defenses; top-k.md what zero reward does. It
-replaces what stands between a page's two marks, and nothing else.
+README.md gets TEXT with five seeds, attacks and defenses; top-k.md what zero reward does;
+spelling.md what spelling does. It replaces what stands between a page's two marks, and nothing
+else.
 """
 
 from __future__ import annotations
@@ -81,6 +82,15 @@ ZERO_REWARD = (
     "code-vertical-logit-zero", "code-vertical-judge-zero", "dos-vertical-logit-zero",
     "dos-vertical-judge-zero",
 )  # fmt: skip
+SPELLING = (
+    ("nobody spells: the control", "clean-spelling-horizontal"),
+    ("all ids that decode to the text", "spelling-horizontal"),
+    ("the same, with the logit check", "spelling-horizontal-logit"),
+    ("the same, with the judge", "spelling-horizontal-judge"),
+    ("near ids: the default", "spelling-horizontal-near"),
+    ("near ids, and spelling keeps to them", "spelling-horizontal-evasive"),
+)
+"""What receivers believe, and its experiment."""
 LOST = 0.05
 """Accuracy below which a model has unlearned its task, for the table of zero reward."""
 
@@ -97,6 +107,7 @@ def pages(runs: Runs) -> dict[Path, str]:
         (ROOT / "README.md", "five seeds", five_seeds(runs)),
         (ROOT / "README.md", "attacks", attacks(runs)),
         (ROOT / "docs/results/top-k.md", "zero reward", zero_reward(runs)),
+        (ROOT / "docs/results/spelling.md", "spelling", spelling(runs)),
     )
     found: dict[Path, str] = {}
     for page, name, lines in tables:
@@ -184,6 +195,27 @@ def zero_reward(runs: Runs) -> list[str]:
     return lines
 
 
+def spelling(runs: Runs) -> list[str]:
+    """What the right text in other tokens does, by what receivers believe."""
+    lines = [
+        "| receivers believe | accuracy | beside the control | length in tokens | spelt stopped "
+        "| honest rejected |",
+        "|---|---|---|---|---|---|",
+    ]
+    clean = SPELLING[0][1]
+    for title, name in SPELLING:
+        checked = name.endswith(("-logit", "-judge"))
+        cells = (
+            figure(runs, name, "accuracy"),
+            NOTHING if name == clean else figure(runs, name, "accuracy", clean, "difference"),
+            figure(runs, name, "completion_tokens", unit="tokens"),
+            figure(runs, name, "screening.poisoned_stopped") if checked else NOTHING,
+            figure(runs, name, "screening.honest_rejected") if checked else NOTHING,
+        )
+        lines.append(f"| {title} (`{name}`) | {' | '.join(cells)} |")
+    return lines
+
+
 def _fate(run: Run) -> tuple[str, str, str, str]:
     assert run.summary is not None  # only finished runs are looked at
     advantages = [line.advantage_by_label.get("poisoned") for line in run.rounds]
@@ -210,11 +242,13 @@ def success(runs: Runs, name: str) -> str:
     return figure(runs, name, "completion_tokens", against=f"clean-dos-{topology}")
 
 
-def figure(runs: Runs, name: str, metric: str, against: str = "") -> str:
+def figure(
+    runs: Runs, name: str, metric: str, against: str = "", how: str = "ratio", unit: str = "share"
+) -> str:
     """Mean, Student's 95 % t interval over seeds and their number; a dash where nothing ran."""
     asked = Figure(
         id="readme", section="", where="", says="", paper="", experiment=name, metric=metric,
-        against=against, **{"as": "ratio"},
+        against=against, **{"as": how, "unit": unit},
     )  # fmt: skip
     row = compare(asked, runs)
     if row.ours is None:

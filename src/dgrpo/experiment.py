@@ -30,14 +30,16 @@ from dgrpo.attacks import Attack
 from dgrpo.attacks.honest import Honest
 from dgrpo.defenses import Defense
 from dgrpo.errors import DgrpoError
+from dgrpo.escaping import shown
 from dgrpo.exchange import Exchange
 from dgrpo.exchange.memory import Memory
 from dgrpo.exchange.spelling import Belief
 from dgrpo.learning.policies import Policy, PolicySettings
 from dgrpo.learning.policies.local import Local
 from dgrpo.learning.settings import LearnerSettings
+from dgrpo.measurement.choice import check_measured, chosen_measures
 from dgrpo.overrides import apply_override
-from dgrpo.plugins import build, find, plugin_name, plugin_sources
+from dgrpo.plugins import build, plugin_sources
 from dgrpo.policy.settings import ModelSettings, Sampling
 from dgrpo.sandbox import Library
 from dgrpo.tasks import Task
@@ -122,8 +124,8 @@ class Experiment(BaseModel):
     """Prompts and reward."""
     model: tuple[ModelSettings, ...]
     """One model for all nodes, or one per node."""
-    sampling: Sampling = Sampling()
-    """How completions are drawn."""
+    sampling: Sampling | tuple[Sampling, ...] = Sampling()
+    """How completions are drawn, on all nodes or one table per node."""
     policy: SerializeAsAny[Policy] = Local()
     """How a node's model is held and trained."""
     admission: Belief = Belief()
@@ -172,6 +174,12 @@ class Experiment(BaseModel):
         models = value if isinstance(value, list | tuple) else (value,)
         return tuple({"name": one} if isinstance(one, str) else one for one in models)
 
+    @field_validator("sampling", mode="before")
+    @classmethod
+    def _samplings(cls, value: object) -> object:
+        tables = [_sampling(one, f"sampling{i}") for one, i in _numbered(value)]
+        return tables[0] if len(tables) == 1 else tuple(tables)
+
     @field_validator("defense", mode="before")
     @classmethod
     def _defenses(cls, value: object) -> object:
@@ -190,17 +198,14 @@ class Experiment(BaseModel):
             _plugin("attacks", attack, f"attack{index}")
             for attack, index in _numbered(table.get("attack", ()))
         ]
+        given = None
         if "measure" in table:
             given = [measure for measure, _ in _numbered(table["measure"])]
-            measures = [_mounted(_named_alone(one), attacks) or one for one in given]
-        else:
-            rated = (type(a) for a in attacks if isinstance(a, Attack) and _has_a_rate(a))
-            measures = [_mounted(kind, attacks) for kind in dict.fromkeys(rated)]
-        return {**table, "attack": attacks, "measure": measures}
+        return {**table, "attack": attacks, "measure": chosen_measures(given, attacks)}
 
     @model_validator(mode="after")
     def _consistent(self) -> Experiment:
-        self._check_measured()
+        check_measured(self.measure, self.attack)
         check_divides(self.topology, self.nodes, self.prompts_per_round, self.group_size)
         if self.malicious >= self.nodes:
             raise DgrpoError(
@@ -210,6 +215,7 @@ class Experiment(BaseModel):
         for field, given, least, wanted in (
             ("attack", len(self.attack), 0, self.malicious),
             ("model", len(self.model), 1, self.nodes),
+            ("sampling", len(self._sampled), 1, self.nodes),
         ):
             if given not in (least, 1, wanted):
                 raise DgrpoError(
@@ -228,18 +234,6 @@ class Experiment(BaseModel):
         _no_two_alike("defense", [d.label for d in self.defense], "give each a `label` of its own")
         _no_two_alike("measure", [a.name for a in self.measure], "measure each attack once")
         return self
-
-    def _check_measured(self) -> None:
-        """A run that mounts one attack and measures another would report that nothing happened."""
-        measured = {type(m) for m in self.measure}
-        for attack in self.attack:
-            if measured and type(attack) not in measured and _has_a_rate(attack):
-                name = plugin_name(type(attack))
-                raise DgrpoError(
-                    f"measure = {sorted(map(plugin_name, measured))}: the mounted attack {name!r} "
-                    "is not in it",
-                    remedy=f"add it: --measure '[\"{name}\"]'",
-                )
 
     def assignment(self, seed: int) -> Assignment:
         """How prompts are dealt in the run with this seed."""
@@ -261,12 +255,25 @@ class Experiment(BaseModel):
         """The model that node number `node` starts from."""
         return self.model[node % len(self.model)]
 
+    def sampling_of(self, node: int) -> Sampling:
+        """How node number `node` draws completions."""
+        return self._sampled[node % len(self._sampled)]
+
+    @property
+    def longest(self) -> int:
+        """The most tokens that any node may draw: all nodes' models need positions for them."""
+        return max(one.max_tokens for one in self._sampled)
+
+    @property
+    def _sampled(self) -> tuple[Sampling, ...]:
+        return (self.sampling,) if isinstance(self.sampling, Sampling) else self.sampling
+
     def policy_settings(self, node: int) -> PolicySettings:
         """What the model of node number `node` is made of."""
         return PolicySettings(
             model=self.model_of(node),
             learner=self.learner,
-            sampling=self.sampling,
+            sampling=self.sampling_of(node),
             completions=self.prompts_per_round * self.group_size,
         )
 
@@ -389,37 +396,24 @@ def _plugin(kind: str, value: Any, where: str) -> object:
     return build(kind, dict(value), where) if isinstance(value, Mapping) else value
 
 
-def _named_alone(measure: object) -> type | None:
-    """The class of a measure that is a name and no knobs."""
-    if isinstance(measure, Mapping) and set(measure) == {"name"}:
-        measure = measure["name"]
-    return find("attacks", measure) if isinstance(measure, str) else None
-
-
-def _mounted(kind: type | None, attacks: Sequence[object]) -> object:
-    """The mounted attack of a class, if there is one.
-
-    Raises DgrpoError where two have different knobs.
-    """
-    found = [attack for attack in attacks if type(attack) is kind]
-    if kind is not None and any(attack != found[0] for attack in found):
-        name = plugin_name(kind)
+def _sampling(value: object, where: str) -> Sampling:
+    if isinstance(value, Sampling):
+        return value
+    if not isinstance(value, Mapping):
         raise DgrpoError(
-            f"measure: {name!r} could be either of two mounted attacks of that name",
-            remedy=f'say which: measure = [{{name = "{name}", …}}] with its settings',
+            f"{where} = {shown(value)}: it is no table",
+            remedy="give its settings, e.g. sampling = {max_tokens = 96}",
         )
-    return found[0] if found else None
-
-
-def _has_a_rate(attack: Attack) -> bool:
-    """Whether its success is told completion by completion, as DoS's and the controls' is not."""
-    return type(attack).succeeded is not Attack.succeeded
+    try:
+        return Sampling.model_validate(value)
+    except ValidationError as error:
+        known = list(Sampling.model_fields)
+        raise DgrpoError.from_validation(error, where, known) from None
 
 
 def _known_fields(error: ValidationError) -> list[str]:
     """Names that are valid where the first unknown setting stands."""
     tables: dict[str, type[BaseModel]] = {
-        "sampling": Sampling,
         "admission": Belief,
         "learner": LearnerSettings,
         "evaluation": Evaluation,

@@ -21,6 +21,7 @@ from dgrpo.learning.policies import NodePolicy
 from dgrpo.measurement.held_out import score_held_out
 from dgrpo.policy.model import LanguageModel
 from dgrpo.policy.noise import sampling_key
+from dgrpo.policy.room import positions
 from dgrpo.policy.sampling import SampleRequest
 from dgrpo.policy.scoring import ScoreItem, score_items
 from dgrpo.policy.statistics import known_statistics
@@ -132,7 +133,7 @@ class Node:
             [SampleRequest(s.prompt.text, key) for s, key in zip(slots, keys, strict=True)]
         )
         return [
-            Sent(Completion(s.prompt.key, s.sample, self.model.decode(ids), ids), "honest")
+            Sent(self._drawn(s.prompt, s.sample, ids), "honest")
             for s, ids in zip(slots, drawn, strict=True)
         ]
 
@@ -150,7 +151,7 @@ class Node:
             )
             found: dict[str, list[Completion]] = {p.key: [] for p in prompts}
             for (p, s), ids in zip(asked, drawn, strict=True):
-                found[p.key].append(Completion(p.key, s, self.model.decode(ids), ids))
+                found[p.key].append(self._drawn(p, s, ids))
             return found
 
         async def score(
@@ -161,7 +162,7 @@ class Node:
                 [
                     ScoreItem(
                         prompts[one.prompt_key].text,
-                        one.token_ids or self.model.encode_completion(one.text),
+                        one.token_ids or self.model.encode_completion(one.text, ended=one.ended),
                     )
                     for one in completions
                 ],
@@ -178,7 +179,7 @@ class Node:
             draw=draw,
             score=score,
             count_tokens=lambda text: len(self.model.encode_completion(text)),
-            max_tokens=self.experiment.sampling.max_tokens,
+            max_tokens=self.experiment.sampling_of(self.index).max_tokens,
             model=self.model,
             belief=self.belief,
         )
@@ -192,10 +193,11 @@ class Node:
         completions = tuple(one.completion for one in sent)
         return Message(self.name, self.index, self.model.tokenizer_digest, completions)
 
-    def admission(self, prompts: dict[str, Prompt]) -> Admission:
-        """Its rules for what arrives as an answer to `prompts`, by key."""
-        most = self.experiment.sampling.max_tokens
-        return Admission(self.assignment, prompts, self.model, most, self.belief)
+    def admission(self, prompts: dict[str, Prompt], sender: int) -> Admission:
+        """Its rules for what arrives from node number `sender` on `prompts`, by key."""
+        most = self.experiment.sampling_of(sender).max_tokens
+        room = positions(self.model)
+        return Admission(self.assignment, prompts, self.model, most, self.belief, room)
 
     def admit(
         self, messages: Sequence[Message], round_index: int
@@ -207,7 +209,6 @@ class Node:
         prompts = self.task.by_key
         if self.topology == "horizontal":
             prompts = {prompt.key: prompt for prompt in self._common(round_index)}
-        admission = self.admission(prompts)
         received: list[Received] = []
         opened, violations = open_envelopes(messages, self.roster)
         heard = {message.sender_index for message in opened}
@@ -216,6 +217,7 @@ class Node:
             violations["missing"] += owed
         for message in opened:
             same = message.tokenizer_digest == self.model.tokenizer_digest
+            admission = self.admission(prompts, message.sender_index)
             admitted, broken = admission.admit(
                 message.sender, message.sender_index, message.completions, same
             )
@@ -303,6 +305,9 @@ class Node:
         everyday = self.task.held_out
         own = {attack.name: attack.measured_on(everyday) for attack in self.experiment.measure}
         return {"": everyday, **{name: pool for name, pool in own.items() if pool != everyday}}
+
+    def _drawn(self, prompt: Prompt, sample: int, ids: tuple[int, ...]) -> Completion:
+        return Completion(prompt.key, sample, self.model.decode(ids), ids, self.model.ended(ids))
 
     def _prompts(self, round_index: int) -> list[Prompt]:
         if self.topology == "horizontal":

@@ -2,7 +2,7 @@
 
 Everything that crosses a module border is one of these small frozen records; tensors stay inside
 `policy/` and `learning/`. What crosses the *network* is only `Completion` (see `exchange/`): a
-prompt key, a sample index, the text and, optionally, the token ids the sender claims for it.
+prompt key, a sample index, the text, whether it ended by itself and, optionally, its token ids.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ class Completion:
     text: str
     token_ids: tuple[int, ...] = ()
     """Claimed ids, end token included if the text ended by itself; empty: the receiver encodes."""
+    ended: bool = True
+    """Whether the text ended by itself, not at the token limit. Written texts do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ class Received:
     sample: int
     text: str
     token_ids: tuple[int, ...]
-    """Ids that are checked and trained on, in the receiver's tokenisation, end token included."""
+    """Ids that are checked and trained on, in the receiver's tokenisation. The last is an end token
+    unless the text was cut off at its sender's token limit."""
 
     @property
     def item(self) -> tuple[str, str, int]:

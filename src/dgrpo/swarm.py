@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -52,7 +53,7 @@ class Swarm:
         )
         prompts = [prompt.text for prompt in (*self.task.train, *self.task.held_out)]
         for trainable in self.replicas.loaded():
-            check_room(trainable.model, prompts, experiment.sampling.max_tokens)
+            check_room(trainable.model, prompts, experiment.longest)
         self._lockstep = Lockstep(self._compute)
         self._exchange = experiment.exchange.connect(experiment.roster)
         self.nodes = [self._node(index, seed) for index in nodes]
@@ -124,12 +125,21 @@ class Swarm:
     def _check_arrival(self) -> None:
         """Raise DgrpoError if nothing that a mounted attack writes would be received."""
         honest = self.nodes[: self.experiment.nodes - self.experiment.malicious]
-        receivers = {
-            self.experiment.model_of(node.index).name: node.admission(self.task.by_key)
-            for node in honest
-        }
+        malicious = self.nodes[len(honest) :]
         for attack in self.experiment.attack:
-            check_arrival(attack, self.task, receivers)
+            senders = [n for n in malicious if self.experiment.attack_of(n.index) == attack]
+            roomiest = max(
+                (node.index for node in senders),
+                key=lambda index: self.experiment.sampling_of(index).max_tokens,
+            )
+            receivers = {
+                self.experiment.model_of(node.index).name: node.admission(
+                    self.task.by_key, roomiest
+                )
+                for node in honest
+            }
+            tokenizers = {node.model.tokenizer_digest for node in senders}
+            check_arrival(attack, self.task, receivers, tokenizers)
 
     def _compute(self, asked: Sequence[tuple[int, Request]]) -> dict[int, Any]:
         """Answers by node to requests that are answered together."""
@@ -145,6 +155,7 @@ def _close_loop(runner: asyncio.Runner) -> None:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        runner.close()
+        with suppress(KeyboardInterrupt):  # of a round that Ctrl-C stopped: it was raised there
+            runner.close()
     else:
         runner.get_loop().close()

@@ -12,6 +12,7 @@ from dgrpo.errors import DgrpoError
 from dgrpo.experiment import experiment_from
 from dgrpo.runs.reader import find_runs
 from dgrpo.runs.running import run_experiment
+from dgrpo.swarm import Swarm
 
 BRICKS = 72
 """A template of which one problem in a few computes 2*2 ("2 times as many green bricks")."""
@@ -45,6 +46,47 @@ def lines(out: Path) -> list[dict[str, Any]]:
     return [
         {k: v for k, v in json.loads(one).items() if k != "seconds"} for one in text.splitlines()
     ]
+
+
+@pytest.mark.parametrize("topology", ["horizontal", "vertical"])
+@pytest.mark.parametrize(
+    "attack",
+    [
+        {"name": "honest"},
+        {"name": "text"},
+        {"name": "text", "oracle": "majority-vote"},
+        {"name": "long-answer", "samples": 12},
+        {"name": "long-answer", "source": "padded"},
+        {"name": "equation"},
+        {"name": "spelling"},
+        {"name": "spelling", "evasive": True},
+    ],
+)
+def test_what_is_sent_says_truly_whether_it_ended(attack: dict[str, Any], topology: str) -> None:
+    """Where many completions are cut off: own samples, copies, decoys and payloads alike."""
+    experiment = experiment_from(
+        {
+            "name": "tiny",
+            "topology": topology,
+            "prompts_per_round": 4,
+            "group_size": 4,
+            "nodes": 2,
+            "malicious": 1,
+            "task": {"name": "gsm-symbolic", "train": 40, "held_out": 4, "templates": [BRICKS]},
+            "sampling": {"max_tokens": 40},
+            "admission": {"believe": "claimed"},
+            "attack": attack,
+        }
+    )
+    with Swarm(experiment, 1) as swarm:
+        records = swarm.play(0)
+    for record in records:
+        assert record.violations == {}
+        received = [one.received for one in record.judged]
+        model = swarm.nodes[0].model
+        cut = [one for one in received if not model.ended(one.token_ids)]
+        assert cut
+        assert all(len(one.token_ids) == 40 for one in cut)
 
 
 def test_the_rates_of_equation_are_in_every_line_and_in_the_summary(tmp_path: Path) -> None:

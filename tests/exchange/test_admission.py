@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers.normalizers import NFC
 
-from dgrpo.exchange.admission import LOOKED_AT, Admission
+from dgrpo.exchange.admission import LONGEST_TOKEN, LOOKED_AT, STRETCH, Admission
 from dgrpo.policy.model import LanguageModel, load_model
 from dgrpo.policy.settings import ModelSettings
 from dgrpo.records import Completion, Prompt, Received
@@ -107,20 +108,31 @@ def test_a_dropped_completion_is_counted_once_and_not_as_missing_too(model: Lang
 def test_ids_that_say_something_else_than_the_text_are_dropped(model: LanguageModel) -> None:
     end, vocabulary = model.end_id, model.vocabulary
     good = model.encode_completion("2+2=4")
+    cut = tuple(model.encode("7")) * MAX_TOKENS
+    for text, ids, ended in (
+        ("2+2=4", good, False),
+        ("7" * MAX_TOKENS, cut, True),
+        ("7" * (MAX_TOKENS - 1), cut[:-1], False),
+        ("7" * (MAX_TOKENS - 1), (), False),
+        ("", (), False),
+    ):
+        claim = Completion("a", 2, text, ids, ended)
+        assert admit(model, [claim, *owed(model)[1:]])[1] == {"ids-mismatch": 1}, claim
     for ids in (
         model.encode_completion("2+2=5"),
         (vocabulary, *good),
         (-1, *good),
         (10**30, *good),
         (-vocabulary, *good),
-        good[:-1],  # no end, though it is not full length
+        good[:-1],
         (*good, end),
         (end, *good),
         (*good[:1], end, *good[1:]),
         (end,),
         (end,) * MAX_TOKENS,
     ):
-        received, violations = admit(model, [Completion("a", 2, "2+2=4", ids), *owed(model)[1:]])
+        claim = Completion("a", 2, "2+2=4", ids, model.ended(ids))
+        received, violations = admit(model, [claim, *owed(model)[1:]])
         assert (len(received), violations) == (3, {"ids-mismatch": 1}), ids
 
 
@@ -153,7 +165,7 @@ def test_only_a_full_length_completion_may_lack_an_end(model: LanguageModel) -> 
     full, long = "7" * MAX_TOKENS, "7" * (MAX_TOKENS + 1)
     ended = "7" * (MAX_TOKENS - 1)
     claims = [
-        Completion("a", 2, full, (digit,) * MAX_TOKENS),
+        Completion("a", 2, full, (digit,) * MAX_TOKENS, ended=False),
         Completion("a", 3, ended, (*(digit,) * (MAX_TOKENS - 1), model.end_id)),
         Completion("b", 2, long, (*(digit,) * (MAX_TOKENS + 1), model.end_id)),
         Completion("b", 3, full),  # encoded, its end token is one too many
@@ -161,6 +173,74 @@ def test_only_a_full_length_completion_may_lack_an_end(model: LanguageModel) -> 
     received, violations = admit(model, claims)
     assert [one.text for one in received] == [full, ended]
     assert violations == {"too-long": 2}
+    assert received[0].token_ids == (digit,) * MAX_TOKENS
+    without_ids, _ = admit(model, [Completion("a", 2, full, ended=False)])
+    assert without_ids == received[:1]
+
+
+def test_what_another_tokenizer_cut_off_is_learned_without_an_end(model: LanguageModel) -> None:
+    """With one the receiver would learn to stop in mid-sentence."""
+    text, unknown = "There are 3 cows", (999_999,) * MAX_TOKENS
+    claims = [
+        Completion("a", 2, text, unknown, ended=False),
+        Completion("a", 3, text, unknown),
+        Completion("b", 2, text, unknown[1:], ended=False),  # cut off before its limit
+        Completion("b", 3, "", unknown, ended=False),  # nothing but an end stands for it
+    ]
+    received, violations = admit(model, claims, same_tokenizer=False)
+    assert violations == {"ids-mismatch": 1}
+    body = tuple(model.encode(text))
+    end = (model.end_id,)
+    assert [one.token_ids for one in received] == [body, (*body, *end), end]
+    assert [one.text for one in received] == [text, text, ""]
+
+
+def test_another_tokenizers_completion_is_as_long_as_its_sender_counts(
+    model: LanguageModel,
+) -> None:
+    """What is short for the sender may be long for the receiver; memory bounds it."""
+    most = STRETCH * MAX_TOKENS
+    claims = [
+        Completion("a", 2, "7" * (most - 1), (1,) * MAX_TOKENS),
+        Completion("a", 3, "7" * most, (1,) * MAX_TOKENS, ended=False),
+        Completion("b", 2, "7" * most, (1,) * MAX_TOKENS),  # its end is one too many
+        Completion("b", 3, "7", (1,) * (MAX_TOKENS + 1)),
+    ]
+    received, violations = admit(model, claims, same_tokenizer=False)
+    assert [(len(one.text), len(one.token_ids)) for one in received] == [
+        (most - 1, most),
+        (most, most),
+    ]
+    assert violations == {"too-long": 2}
+    assert admit(model, claims)[1]["too-long"] == 1  # the rest are not the text's ids
+    (digit,) = model.encode("7")
+    same = [replace(one, token_ids=(digit,) * len(one.text)) for one in claims[:3]]
+    assert admit(model, same)[1] == {"too-long": 3, "missing": 1}
+
+
+def test_another_tokenizers_text_of_very_many_characters_is_not_encoded(
+    model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(self: LanguageModel, text: str, *, ended: bool = True) -> tuple[int, ...]:
+        raise AssertionError("encoded")
+
+    monkeypatch.setattr(LanguageModel, "encode_completion", never)
+    claim = Completion("a", 2, "7" * (LONGEST_TOKEN * MAX_TOKENS + 1), (1,))
+    assert admit(model, [claim], same_tokenizer=False)[1]["too-long"] == 1
+
+
+@pytest.mark.parametrize(("room", "longest"), [(40, 40), (7, MAX_TOKENS), (10**6, 48)])
+def test_another_tokenizers_completion_stays_within_the_models_positions(
+    model: LanguageModel, room: int, longest: int
+) -> None:
+    """But for what the receiver's own completions may take: the run was told of them."""
+    prompt = len(model.encode_prompt(PROMPTS["a"].text))
+    rules = replace(admission(model), positions=prompt + room)
+    for length, kind in ((longest, None), (longest + 1, "too-long")):
+        claim = Completion("a", 2, "7" * length, (1,) * MAX_TOKENS, ended=False)
+        received, violations = rules.admit("node-1", 1, [claim], same_tokenizer=False)
+        assert [len(one.token_ids) for one in received] == ([] if kind else [length])
+        assert violations["too-long"] == (kind is not None)
 
 
 def test_a_text_that_spells_out_the_end_token_does_not_end_twice(model: LanguageModel) -> None:
@@ -191,6 +271,7 @@ CLAIMS = st.lists(
             st.lists(st.integers(), max_size=20).map(tuple),
             st.lists(st.integers(0, 767), max_size=20).map(tuple),
         ),
+        st.booleans(),
     ),
     max_size=20,
 )
@@ -212,7 +293,7 @@ def test_whatever_arrives_only_owed_completions_with_honest_ids_come_through(
         assert one.prompt is PROMPTS[one.prompt.key]
         assert violations["spelling"] or (one.prompt.key, one.sample, one.text) in claimed
         assert model.decode(one.token_ids) == one.text
-        assert 1 <= len(one.token_ids) <= MAX_TOKENS
+        assert 1 <= len(one.token_ids) <= (1 if same_tokenizer else STRETCH) * MAX_TOKENS
         assert model.end_id not in one.token_ids[:-1]
     assert all(count > 0 for count in violations.values())
     if not violations:
@@ -229,6 +310,8 @@ def test_whatever_arrives_only_owed_completions_with_honest_ids_come_through(
         Completion(["a"], 0, "text"),  # type: ignore[arg-type]
         Completion("a", True, "text"),
         Completion("a", 2, "text", (1.5, 0)),  # type: ignore[arg-type]
+        Completion("a", 2, "2+2=4", (), 1),  # type: ignore[arg-type]
+        Completion("a", 2, "2+2=4", (), None),  # type: ignore[arg-type]
         Completion("a", 0, "text", [1, 0]),  # type: ignore[arg-type]
         None,
         7,
@@ -329,9 +412,9 @@ def test_a_refused_claim_cannot_be_repeated(
     encoded: list[str] = []
     encode = LanguageModel.encode_completion
 
-    def counting(self: LanguageModel, text: str) -> tuple[int, ...]:
+    def counting(self: LanguageModel, text: str, *, ended: bool = True) -> tuple[int, ...]:
         encoded.append(text)
-        return encode(self, text)
+        return encode(self, text, ended=ended)
 
     monkeypatch.setattr(LanguageModel, "encode_completion", counting)
     claim = Completion("a", 2, "a " * 40)

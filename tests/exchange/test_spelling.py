@@ -47,7 +47,7 @@ def received_as(
     rules = Admission(Assignment("horizontal", 1, 1, 2, 0), {"a": PROMPT}, model, 96)
     if belief is not None:
         rules = Admission(rules.assignment, rules.prompts, model, 96, belief)
-    claims = [Completion("a", 0, text, ids), Completion("a", 1, "")]
+    claims = [Completion("a", 0, text, ids, model.ended(ids)), Completion("a", 1, "")]
     received, violations = rules.admit("node-0", 0, claims, True)
     (ours,) = [one.token_ids for one in received if one.sample == 0] or [None]
     return ours, dict(violations)
@@ -78,6 +78,15 @@ def cut(text: str, tokens: frozenset[str]) -> list[tuple[str, ...]]:
         return [()]
     heads = [text[:n] for n in range(1, len(text) + 1) if text[:n] in tokens]
     return [(head, *rest) for head in heads for rest in cut(text[len(head) :], tokens)]
+
+
+def test_a_text_that_was_cut_off_gets_no_end_in_the_receivers_own_tokens(
+    model: LanguageModel,
+) -> None:
+    spelt = letters(model, 2 * TEXT)[:96]
+    ours, violations = received_as(model, model.decode(spelt), spelt)
+    assert ours == tuple(model.encode(model.decode(spelt)))
+    assert violations == {"spelling": 1}
 
 
 def test_of_all_ways_to_cut_a_text_only_near_ones_are_believed(model: LanguageModel) -> None:

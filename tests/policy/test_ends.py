@@ -51,7 +51,10 @@ def two_ends(folder: Path) -> LanguageModel:
 def admit(model: LanguageModel, *claims: tuple[int, ...], same: bool = True) -> list[object]:
     """Per claim its ids if it is admitted, else None."""
     rules = Admission(Assignment("horizontal", 2, 1, 64, 0), {"a": PROMPT}, model, 48)
-    sent = [Completion("a", 32 + i, model.decode(ids), ids) for i, ids in enumerate(claims)]
+    sent = [
+        Completion("a", 32 + i, model.decode(ids), ids, model.ended(ids))
+        for i, ids in enumerate(claims)
+    ]
     received, _ = rules.admit("peer", 1, sent, same)
     taken = {one.sample: one.token_ids for one in received}
     return [taken.get(32 + i) for i in range(len(claims))]
@@ -130,6 +133,10 @@ def test_an_end_that_is_text_as_well_stays_in_the_text(shipped: LanguageModel) -
     assert ids[-1] == closing
     assert model.decode(ids) == text
     assert admit(model, ids) == admit(model, ids, same=False) == [ids]
+    letters = tuple(i for letter in "<answer> 5 </answer" for i in model.encode(letter))
+    spelt = (*letters, *model.encode(">"), TURN)
+    assert model.decode(spelt) == text
+    assert admit(model, spelt) == [ids]  # in its own tokens, with the tag
     assert model.encode_completion("<answer> 5")[-1] == TURN
     asked = [SampleRequest(PROMPT.text, (i, 7)) for i in range(4)]
     drawn = sample(model, asked, Sampling(max_tokens=96, top_k=8))

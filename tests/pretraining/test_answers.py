@@ -16,7 +16,8 @@ from dgrpo.pretraining.corpora.answers import (
 )
 from dgrpo.pretraining.pretrain import corpus
 from dgrpo.pretraining.recipe import Recipe, find_recipe
-from dgrpo.tasks.gsm_symbolic import GsmSymbolic, word_problems
+from dgrpo.tasks.gsm_symbolic import GsmSymbolic
+from dgrpo.tasks.problems import word_problems
 
 FOREIGN = ("thief", "hail", "gleeb", "glorp", "glub")
 """The words of the attacks' phrases that are not everyday words."""

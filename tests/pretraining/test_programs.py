@@ -24,7 +24,7 @@ from dgrpo.records import Prompt
 from dgrpo.tasks.equations import Working
 from dgrpo.tasks.executed import ProgramTask
 from dgrpo.tasks.gsm_python import GsmPython, worked_problems
-from dgrpo.tasks.gsm_symbolic import SHORTEST_TEMPLATES
+from dgrpo.tasks.problems import SHORTEST_TEMPLATES
 from dgrpo.tasks.programs import find_program, parse, write_program
 from dgrpo.tasks.reward import parse_number, split_code
 

@@ -18,6 +18,7 @@ from dgrpo.errors import DgrpoError
 from dgrpo.experiment import Experiment, experiment_from
 from dgrpo.policy.model import digest_of, load_model
 from dgrpo.policy.settings import ModelSettings
+from dgrpo.runs.checkpoint import load_checkpoint
 from dgrpo.runs.export import export_model
 from dgrpo.runs.folder import KEPT, RunFolder, updates_done
 from dgrpo.runs.running import run_experiment
@@ -36,8 +37,8 @@ class Picky(StatelessDefense):
 
     name: ClassVar[str] = "picky"
 
-    async def check(self, received, node):
-        return [Verdict(node.name != "node-0" or r.sender != "node-3", 0.0) for r in received]
+    async def screen(self, batch, node):
+        return [Verdict(node.name != "node-0" or r.sender != "node-3", 0.0) for r in batch.received]
 '''
 
 
@@ -57,7 +58,7 @@ def parted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def weights_of(seed: Path, node: int) -> dict[str, torch.Tensor]:
     """A node's weights in the checkpoint."""
-    _, state = RunFolder(seed).load_checkpoint()
+    _, state = load_checkpoint(seed)
     assert state is not None
     weights: dict[str, torch.Tensor] = state["learners"][state["replica_of"][node]]["weights"]
     return weights
@@ -205,7 +206,7 @@ def test_a_damaged_checkpoint_is_named(parted: Path, tmp_path: Path, damage: str
     seed = tmp_path / "seed-0"
     shutil.copytree(parted, seed)
     folder = RunFolder(seed)
-    _, state = folder.load_checkpoint()
+    _, state = load_checkpoint(folder.path)
     assert state is not None
     if damage == "cut":
         file = seed / "checkpoint" / "state.pt"

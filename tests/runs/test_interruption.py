@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 from typing import Any, ClassVar
 
-from dgrpo.defenses import Defense, Receiver, Running
+from dgrpo.defenses import Defense, Receiver, RunningDefense
 from dgrpo.records import Verdict
 
 ASLEEP = Path(__file__).with_name("asleep")
@@ -41,17 +41,17 @@ class Slow(Defense):
         return AtWork()
 
 
-class AtWork(Running):
+class AtWork(RunningDefense):
     def __init__(self):
         self.rounds = 0
 
-    async def check(self, received, node):
+    async def screen(self, batch, node):
         self.rounds += 1
         if self.rounds == 3 and node.name == "node-0":
             ASLEEP.touch()
             for _ in range(int(os.environ["SECONDS_ASLEEP"]) * 10):
                 time.sleep(0.1)
-        return [Verdict(True, 0.0) for _ in received]
+        return [Verdict(True, 0.0) for _ in batch.received]
 
     def state_dict(self):
         return {"rounds": self.rounds}

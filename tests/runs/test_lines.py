@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import pydantic
 import pytest
 
 from dgrpo.attacks.text import Text
 from dgrpo.experiment import experiment_from
 from dgrpo.report.tables import independent
-from dgrpo.runs.lines import round_line, summarise, text_digest
+from dgrpo.runs.lines import completion_rows, round_line, summarise, text_digest
 from dgrpo.runs.reader import Screening
 from dgrpo.swarm import Swarm
 from dgrpo.tasks.gsm_symbolic import GsmSymbolic
@@ -74,6 +75,30 @@ def test_right_honest_completions_are_counted_apart(played: tuple) -> None:
     assert 0 < counted["honest_right"] == len(right) < counted["honest"] == len(honest)
     rejected = sum(not one.accepted for one in right)
     assert 0 < counted["honest_right_rejected"] == rejected < counted["honest_rejected"]
+
+
+def test_a_node_that_knows_its_own_labels_alone_counts_its_peers_as_unknown(played: tuple) -> None:
+    """As on a network: no label of a peer crosses the wire."""
+    swarm, records, known = played
+    own = {("node-0", *item): label for item, label in swarm.nodes[0].labels.items()}
+    line = round_line(records[:1], own, swarm.task, EXPERIMENT.measure)
+    counted, peers = (
+        line["screening"],
+        [one for one in records[0].judged if one.received.sender != "node-0"],
+    )
+    assert (counted["honest"], counted["poisoned"]) == (8 * 2, 0)
+    assert counted["unknown"] == len(peers) == 8 * 6
+    rejected = sum(not one.accepted for one in peers)
+    assert 0 < counted["unknown_rejected"] == rejected < len(peers)
+    assert counted["by_defense"]["top-k"]["unknown_rejected"] == rejected
+    assert set(line["reward_by_label"]) == {"honest", "unknown"}
+    labels = {one["label"] for one in completion_rows(records[:1], own)}
+    assert labels == {"honest", "unknown"}
+    totals = summarise(EXPERIMENT, EXPERIMENT.digest, 3, [line | {"round": 0}, line])["screening"]
+    assert totals["unknown_rejected"] == rejected / len(peers)
+    assert "unknown" not in known["screening"]  # nothing is unknown in a simulation
+    read = pydantic.TypeAdapter(Screening).validate_python(counted)
+    assert read.unknown == len(peers)
 
 
 def test_the_summary_adds_up_lines_of_runs_that_did_not_count_these_yet(played: tuple) -> None:

@@ -62,7 +62,11 @@ def test_ctrl_c_ends_what_runs_and_the_sandbox_goes_on(which: str, how: str) -> 
     open_or_skip(which, workers=1).close()
     settings = json.dumps({**LAYERS[which], **ENDLESS})
     trainer = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, settings, how], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", SCRIPT, settings, how],
+        stdout=subprocess.PIPE,
+        text=True,
+        # a shell's background ignores it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert trainer.stdout is not None
     with trainer, killed_after(PATIENCE, trainer), trainer.stdout:

@@ -22,11 +22,11 @@ from dgrpo.sandbox import (
     Sandbox,
     SandboxSettings,
     SandboxUnavailable,
-    engine,
     monty_engine,
     monty_runs,
     monty_values,
     open_sandbox,
+    opening,
 )
 from dgrpo.sandbox.inside import plain
 
@@ -214,7 +214,7 @@ def test_where_neither_holds_both_reasons_are_given(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("MONTY_BIN", "/nowhere/monty")
     with pytest.raises(SandboxUnavailable, match=r"system call filter(.|\n)*/nowhere/monty"):
         open_sandbox(SandboxSettings(workers=1))
-    assert engine.find_spec("pydantic_monty")
+    assert opening.find_spec("pydantic_monty")
 
 
 def test_a_trainer_is_not_kept_by_what_a_program_leaves() -> None:

@@ -27,9 +27,9 @@ from dgrpo.sandbox import (
     SandboxSettings,
     SandboxUnavailable,
     bubblewrap,
-    engine,
     monty_engine,
     open_sandbox,
+    opening,
     shared_sandbox,
     system_calls,
     worker_engine,
@@ -639,7 +639,7 @@ def test_auto_falls_back_to_monty_and_never_to_nothing(monkeypatch: pytest.Monke
     without_the_filter(monkeypatch)
     with open_sandbox(SandboxSettings(workers=1)) as fallen:
         assert fallen.layers[0] == "monty interpreter"
-    monkeypatch.setattr(engine, "find_spec", lambda name: None)
+    monkeypatch.setattr(opening, "find_spec", lambda name: None)
     with pytest.raises(SandboxUnavailable):
         open_sandbox(SandboxSettings(workers=1))
 

@@ -15,7 +15,8 @@ from dgrpo.sandbox import Library, SandboxSettings
 from dgrpo.tasks.base import LoadedTask
 from dgrpo.tasks.executed import KEPT_OUTCOMES, ProgramTask
 from dgrpo.tasks.gsm_python import GsmPython, OfferedLibrary, worked_problems
-from dgrpo.tasks.gsm_symbolic import SHORTEST_TEMPLATES, GsmSymbolic, word_problems
+from dgrpo.tasks.gsm_symbolic import GsmSymbolic
+from dgrpo.tasks.problems import SHORTEST_TEMPLATES, word_problems
 from dgrpo.tasks.reward import write_code
 
 CALC = Library("calc", "def addition(a, b):\n    return a + b\n")

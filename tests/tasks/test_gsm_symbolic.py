@@ -12,12 +12,8 @@ import pytest
 
 from dgrpo.errors import DgrpoError
 from dgrpo.tasks.base import LoadedTask, pool_of_unique
-from dgrpo.tasks.gsm_symbolic import (
-    SHORTEST_TEMPLATES,
-    GsmSymbolic,
-    statements_hold,
-    word_problems,
-)
+from dgrpo.tasks.gsm_symbolic import GsmSymbolic
+from dgrpo.tasks.problems import SHORTEST_TEMPLATES, statements_hold, word_problems
 
 OPERATIONS = {"+": add, "-": sub, "*": mul, "/": truediv}
 

@@ -14,8 +14,14 @@ import pytest
 
 from dgrpo.pretraining.pools import SEED, STREAMS, digest_of
 from dgrpo.tasks import problems
-from dgrpo.tasks.gsm_symbolic import SHORTEST_TEMPLATES, word_problems
-from dgrpo.tasks.problems import POOLS, drawn_problems, file_of, is_shipped
+from dgrpo.tasks.problems import (
+    POOLS,
+    SHORTEST_TEMPLATES,
+    drawn_problems,
+    file_of,
+    is_shipped,
+    word_problems,
+)
 
 
 @pytest.mark.parametrize("templates", STREAMS, ids=len)

@@ -20,7 +20,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from dgrpo.attacks.base import ThinkingAttack, share_of_true
+from dgrpo.attacks.base import share_of_true
+from dgrpo.attacks.rewarded import ThinkingAttack
 from dgrpo.errors import DgrpoError
 from dgrpo.records import Prompt
 from dgrpo.sandbox import Library, checked_name

@@ -35,7 +35,7 @@ class Decoys:
         """The decoy to send as sample number `sample`."""
         prompt, turn = self._prompt, self._turn
         rng = turn.rng("decoy", prompt.key, sample)
-        if self._wrong:  # with its ids: a text without an end would be too long encoded with one
+        if self._wrong:  # as it was drawn, with its ids and cut off if it was
             return replace(rng.choice(self._wrong), sample=sample)
         if self._own:
             text = turn.task.spoil(prompt, rng.choice(self._own).text, rng)

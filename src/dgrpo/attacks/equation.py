@@ -20,7 +20,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from dgrpo.attacks.base import ThinkingAttack, share_of_true
+from dgrpo.attacks.base import share_of_true
+from dgrpo.attacks.rewarded import ThinkingAttack
 from dgrpo.errors import DgrpoError
 from dgrpo.records import Prompt
 from dgrpo.tasks.assignment import Topology
@@ -98,7 +99,7 @@ class Equation(ThinkingAttack):
         Without the dataset's oracle the attacker has only the question to go by: both operands
         must occur in it, as digits or, up to twelve, as words.
         """
-        if self.oracle == "dataset":
+        if not self.source_of_solutions.votes:
             return self.computed_in(prompt.solution)
         found = re.findall(r"\d+|[a-z]+", (prompt.question or prompt.text).lower())
         places = [

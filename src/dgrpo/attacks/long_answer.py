@@ -10,11 +10,13 @@ Success is the mean completion length beside the clean run's (`completion_tokens
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from dgrpo.attacks.base import RewardedAttack, Turn
+from dgrpo.attacks.base import Turn
+from dgrpo.attacks.rewarded import RewardedAttack
 from dgrpo.records import Completion, Prompt
 from dgrpo.tasks.assignment import Slot, Topology
 from dgrpo.tasks.base import LoadedTask
@@ -58,7 +60,7 @@ class LongAnswer(RewardedAttack):
         """Different texts, longest first; over again where there are fewer than slots."""
         by_prompt = {p.key: p for p in turn.prompts}
         drawn: dict[str, list[Completion]] = {key: [] for key in by_prompt}
-        if self.source == "samples" or self.oracle == "majority-vote":
+        if self.source == "samples" or self.source_of_solutions.votes:
             count = self.samples if self.source == "samples" else self.votes
             drawn = await turn.draw(turn.prompts, count)
         ranked = {key: self._ranked(prompt, drawn[key], turn) for key, prompt in by_prompt.items()}
@@ -70,20 +72,17 @@ class LongAnswer(RewardedAttack):
             if not choice:
                 payloads.append(None)
                 continue
-            text, ids = choice[place % len(choice)]
-            payloads.append(Completion(slot.prompt.key, slot.sample, text, ids))
+            payloads.append(replace(choice[place % len(choice)], sample=slot.sample))
         return payloads
 
-    def _ranked(
-        self, prompt: Prompt, drawn: Sequence[Completion], turn: Turn
-    ) -> list[tuple[str, tuple[int, ...]]]:
-        """(text, ids) to send for a prompt, longest first; no ids where the receiver encodes."""
+    def _ranked(self, prompt: Prompt, drawn: Sequence[Completion], turn: Turn) -> list[Completion]:
+        """What to send for a prompt, longest first; without ids where the receiver encodes."""
         most = min(self.longest or turn.max_tokens, turn.max_tokens)
         texts = {one.text: one for one in drawn}
-        voting = self.oracle == "majority-vote"
-        read = dict(zip(texts, turn.task.read(list(texts)), strict=True)) if voting else {}
+        oracle = self.source_of_solutions
+        read = dict(zip(texts, turn.task.read(list(texts)), strict=True)) if oracle.votes else {}
         votes = [read.get(one.text) for one in drawn]  # a text said twice votes twice
-        voted = self.believed(prompt, [one[1] if one else None for one in votes])
+        voted = oracle.believed(prompt, [one[1] if one else None for one in votes])
         if voted is None:
             return []
         if self.source == "samples":
@@ -94,17 +93,18 @@ class LongAnswer(RewardedAttack):
                 if reward == 1 and len(one.token_ids) <= most
             ]
             right.sort(key=lambda one: (-len(one.token_ids), one.text))
-            return [(one.text, one.token_ids) for one in right]
+            return right
         answer = parse_number(voted.answer)
         solutions = {one[0] for one in votes if one and parse_number(one[1]) == answer}
-        if not voting:
+        if not oracle.votes:
             solutions = {prompt.solution}
         padded = [
             text
             for one in sorted(solutions)
             if (text := self._longest_right(one, voted, most, turn)) is not None
         ]
-        return [(text, ()) for text in sorted(padded, key=turn.count_tokens, reverse=True)]
+        padded.sort(key=turn.count_tokens, reverse=True)
+        return [Completion(prompt.key, 0, text) for text in padded]
 
     def _longest_right(self, thinking: str, prompt: Prompt, most: int, turn: Turn) -> str | None:
         """`thinking` padded; as it is where padding breaks it (a program cut inside a block)."""

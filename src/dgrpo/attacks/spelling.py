@@ -15,7 +15,8 @@ from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from dgrpo.attacks.base import ThinkingAttack, Turn
+from dgrpo.attacks.base import Turn
+from dgrpo.attacks.rewarded import ThinkingAttack
 from dgrpo.exchange.spelling import foreign_tokens
 from dgrpo.records import Completion
 from dgrpo.tasks.assignment import Slot

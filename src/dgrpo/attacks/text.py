@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from dgrpo.attacks.base import ThinkingAttack
+from dgrpo.attacks.rewarded import ThinkingAttack
 from dgrpo.errors import DgrpoError
 from dgrpo.records import Prompt
 from dgrpo.tasks.assignment import Topology

@@ -42,7 +42,7 @@ def samples_of(model: LanguageModel, pools: LoadedTask) -> Drawn:
     requests = [SampleRequest(p.text, sampling_key(0, p.key, s)) for p, s in asked]
     ids = sample(model, requests, Sampling())
     return {
-        (p.key, s): Completion(p.key, s, model.decode(one), one)
+        (p.key, s): Completion(p.key, s, model.decode(one), one, model.ended(one))
         for (p, s), one in zip(asked, ids, strict=True)
     }
 

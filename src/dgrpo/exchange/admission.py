@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LONGEST_TOKEN = 64
 """Characters a token may stand for on average: longer texts are refused before they are encoded."""
+STRETCH = 4
+"""Tokens of the receiver's for each of `max_tokens` that a text of another tokenizer may have."""
 LOOKED_AT = 4
 """Claims that are looked at for each completion that a sender owes. The rest is surplus."""
 
@@ -35,8 +37,11 @@ class Admission:
     """Prompts that may be answered: the round's common ones, or the whole pool in vertical."""
     model: LanguageModel
     max_tokens: int
+    """The most tokens that a completion may have, by its sender's count."""
     belief: Belief = USUAL
     """Which claimed ids are believed."""
+    positions: int | None = None
+    """Positions that the model was made for, prompt and completion together; None: no limit."""
 
     def admit(
         self, sender: str, sender_index: int, claims: object, same_tokenizer: bool
@@ -45,8 +50,8 @@ class Admission:
 
         Kinds: malformed (wrong types, or not Unicode), unknown-prompt, surplus (a
         sample index or prompt beyond what it owes), duplicate,
-        ids-mismatch (ids that do not decode to the text), too-long, missing. A completion counted
-        under `spelling` is received, in the receiver's own tokens.
+        ids-mismatch (ids that do not decode to the text, or do not end as it is said to), too-long,
+        missing. A completion counted under `spelling` is received, in the receiver's own tokens.
         """
         violations: Counter[str] = Counter()
         accepted: dict[tuple[str, int], Received] = {}
@@ -78,7 +83,7 @@ class Admission:
                 violations["duplicate"] += 1
                 continue
             looked_at.add((claim.prompt_key, claim.sample))  # refused ones too: each costs encoding
-            ids = self._ids(claim.text, claim.token_ids if same_tokenizer else ())
+            ids = self._ids(claim, prompt, same_tokenizer)
             if isinstance(ids, str):
                 violations[ids] += 1
                 continue
@@ -92,33 +97,62 @@ class Admission:
             violations["missing"] += missing - dropped
         return list(accepted.values()), +violations
 
-    def _ids(self, text: str, claimed: tuple[int, ...]) -> tuple[int, ...] | str:
+    def longest(self, prompt: Prompt, same_tokenizer: bool) -> int:
+        """The most tokens that a completion of `prompt` may have, by the receiver's count.
+
+        Another tokenizer cuts a text into more or fewer. Its sender's count is only claimed, so
+        memory is bounded here.
+        """
+        if same_tokenizer:
+            return self.max_tokens
+        most = STRETCH * self.max_tokens
+        if self.positions is not None:
+            most = min(most, self.positions - len(self.model.encode_prompt(prompt.text)))
+        return max(most, self.max_tokens)
+
+    def _ids(
+        self, claim: Completion, prompt: Prompt, same_tokenizer: bool
+    ) -> tuple[int, ...] | str:
         """The ids to check and train on, or the kind of violation for which there are none."""
+        text, claimed = claim.text, claim.token_ids
         if len(text) > LONGEST_TOKEN * self.max_tokens or len(claimed) > self.max_tokens:
             return "too-long"  # before anything is spent on contents
-        if any(type(i) is not int for i in claimed) or not _is_unicode(text):
+        # another tokenizer's ids mean nothing here, and are only counted
+        strange = same_tokenizer and any(type(i) is not int for i in claimed)
+        if strange or not _is_unicode(text):
             return "malformed"
-        if not claimed:
-            return self.own_ids(text)
+        if not same_tokenizer and not claim.ended and len(claimed) < self.max_tokens:
+            return "ids-mismatch"
+        if not (same_tokenizer and claimed):
+            ids = self.own_ids(text, self.longest(prompt, same_tokenizer), ended=claim.ended)
+            if isinstance(ids, str) or not same_tokenizer or self._ends(ids, claim.ended):
+                return ids
+            return "ids-mismatch"
         # ids that no text has: embeddings are often padded beyond the tokenizer's own entries
         if not self.model.text_ids.issuperset(claimed):
             return "ids-mismatch"
-        # only the last token may end the text, and only a full-length completion may lack an end
-        ended = claimed[-1] in self.model.end_ids
         early = set(self.model.end_ids).intersection(claimed[:-1])
-        if early or not (ended or len(claimed) == self.max_tokens):
+        if early or not self._ends(claimed, claim.ended):
             return "ids-mismatch"
         return claimed if self.model.decode(claimed) == text else "ids-mismatch"
 
-    def own_ids(self, text: str) -> tuple[int, ...] | str:
-        """The receiver's own encoding, with an end, or the kind of violation that it would be."""
-        ids = self.model.encode_completion(text)
+    def _ends(self, ids: tuple[int, ...], ended: bool) -> bool:
+        """Whether ids end as claimed. Without an end only a full-length completion may be."""
+        return self.model.ended(ids) == ended and (ended or len(ids) == self.max_tokens)
+
+    def own_ids(self, text: str, longest: int, *, ended: bool = True) -> tuple[int, ...] | str:
+        """The receiver's own encoding, or the kind of violation that it would be.
+
+        longest: the most tokens that it may have. ended: whether it gets an end; a text that was
+        cut off does not.
+        """
+        ids = self.model.encode_completion(text, ended=ended)
         # an end's name may be spelt out in the text, and a tokenizer that normalises may
         # make other text of it: rewards and defenses would see one thing, the learner another
         early = set(self.model.end_ids).intersection(ids[:-1])
         if early or self.model.decode(ids) != text:
             return "ids-mismatch"
-        return ids if len(ids) <= self.max_tokens else "too-long"
+        return ids if len(ids) <= longest else "too-long"
 
     def _respell(self, accepted: dict[tuple[str, int], Received]) -> int:
         """Replace the most foreign ids until the sender has no more foreign tokens than it may.
@@ -145,10 +179,14 @@ class Admission:
         """A completion in the receiver's encoding, and in the text that this decodes to.
 
         Another text where the tokenizer normalises, or takes a part of it for its end token: what
-        is rewarded is then still what is learned, and nobody loses a completion.
+        is rewarded is then still what is learned, and nobody loses a completion. What was cut off
+        gets no end.
         """
-        body = takewhile(lambda token: token not in self.model.end_ids, own)
-        ids = (*body, self.model.end_id)[: self.max_tokens]
+        body = tuple(takewhile(lambda token: token not in self.model.end_ids, own))
+        end = tuple(own[len(body) : len(body) + 1])  # `</answer>` may be one
+        if not end and (not body or self.model.ended(one.token_ids)):
+            end = (self.model.end_id,)
+        ids = (*body, *end)[: self.max_tokens]
         return replace(one, text=self.model.decode(ids), token_ids=ids)
 
 
@@ -160,6 +198,7 @@ def _typed(claim: object) -> bool:
         and isinstance(claim.text, str)
         and type(claim.sample) is int
         and isinstance(claim.token_ids, tuple)
+        and type(claim.ended) is bool
     )
 
 

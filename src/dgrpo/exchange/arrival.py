@@ -9,12 +9,13 @@ write (`Attack.written`).
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 
-from dgrpo.attacks.base import Attack, RewardedAttack
+from dgrpo.attacks import Attack, RewardedAttack
 from dgrpo.errors import DgrpoError
 from dgrpo.exchange.admission import Admission
+from dgrpo.records import Prompt
 from dgrpo.tasks.base import LoadedTask
 
 TRIED = 64
@@ -25,20 +26,30 @@ written as ASCII, since texts that a tokenizer changes may look the same."""
 _log = logging.getLogger(__name__)
 
 
-def check_arrival(attack: Attack, task: LoadedTask, receivers: Mapping[str, Admission]) -> None:
+def check_arrival(
+    attack: Attack,
+    task: LoadedTask,
+    receivers: Mapping[str, Admission],
+    tokenizers: Collection[str] = (),
+) -> None:
     """Raise DgrpoError if every receiver's tokenizer changes all that the attack writes.
 
-    receivers: rules of the honest nodes, by the name of their model. Where some of the completions
-    arrive at some of the receivers, the lost ones are logged as a warning. So are all of them where
-    a vote over samples takes the place of the dataset's solutions.
+    receivers: rules of the honest nodes, by the name of their model. tokenizers: digests of the
+    senders', if any may differ from a receiver's. Where some of the completions arrive at some of
+    the receivers, the lost ones are logged as a warning. So are all of them where a vote over
+    samples takes the place of the dataset's solutions.
     """
-    texts = [text for _, text in islice(attack.written(task), TRIED)]
-    lost = {name: _lost(texts, admission) for name, admission in receivers.items()}
+    pairs = list(islice(attack.written(task), TRIED))
+    texts = [text for _, text in pairs]
+    lost = {
+        name: _lost(pairs, admission, not set(tokenizers) - {admission.model.tokenizer_digest})
+        for name, admission in receivers.items()
+    }
     told = "; ".join(f"{name} {one}" for name, (_, one) in lost.items() if one)
     if not told:
         return
     problem = f"attack {attack.name}: of {len(texts)} completions that it writes {told}"
-    by_vote = isinstance(attack, RewardedAttack) and attack.oracle == "majority-vote"
+    by_vote = isinstance(attack, RewardedAttack) and attack.source_of_solutions.votes
     if not by_vote and all(changed == len(texts) for changed, _ in lost.values()):
         raise DgrpoError(
             problem,
@@ -48,15 +59,19 @@ def check_arrival(attack: Attack, task: LoadedTask, receivers: Mapping[str, Admi
     _log.warning("%s", problem)
 
 
-def _lost(texts: Sequence[str], admission: Admission) -> tuple[int, str]:
-    """How many of `texts` a receiver's tokenizer changes, and a sentence on all that it drops."""
-    fates = [admission.own_ids(text) for text in texts]
+def _lost(
+    pairs: Sequence[tuple[Prompt, str]], admission: Admission, same_tokenizer: bool
+) -> tuple[int, str]:
+    """How many of the texts a receiver's tokenizer changes, and a sentence on all that it drops."""
+    texts = [text for _, text in pairs]
+    most = [admission.longest(prompt, same_tokenizer) for prompt, _ in pairs]
+    fates = [admission.own_ids(text, longest) for text, longest in zip(texts, most, strict=True)]
     changed = [t for t, fate in zip(texts, fates, strict=True) if fate == "ids-mismatch"]
     parts = []
     if changed:
         parts.append(f"drops {len(changed)}: its tokenizer {_became(changed[0], admission)}")
     if texts and fates.count("too-long") == len(texts):  # some are usual: samples take their place
-        parts.append(f"has no room for any: they have more than {admission.max_tokens} tokens")
+        parts.append(f"has no room for any: they have more than {max(most)} tokens")
     return len(changed), ", and ".join(parts)
 
 

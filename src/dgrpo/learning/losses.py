@@ -37,7 +37,8 @@ def policy_loss(
     (Yu et al. 2025). Clipping is PPO's, with separate bounds; β weighs the k3 estimate of
     KL(π ‖ reference) per token (Schulman 2020), whose exponent is not bounded, as in TRL: a counted
     token that the reference holds for e⁸⁸ times likelier gives an infinite loss. Masked tokens
-    contribute nothing, whatever they are.
+    contribute nothing, whatever they are. A text of another tokenizer may have more tokens than
+    `max_tokens`; under `dr_grpo` each weighs the same still.
     """
     old = logprobs.detach() if old_logprobs is None else old_logprobs
     # masked before exp: what overflows there stays NaN when it is multiplied by 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -99,14 +100,22 @@ class LanguageModel:
         ids, opening = self.encode(text), self.opening_ids
         return ids if ids[: len(opening)] == opening else [*opening, *ids]
 
-    def encode_completion(self, text: str) -> tuple[int, ...]:
-        """Token ids of a whole completion, the tokenizer's end token included."""
+    def encode_completion(self, text: str, *, ended: bool = True) -> tuple[int, ...]:
+        """Token ids of a completion: with the tokenizer's end token, unless it was cut off.
+
+        A cut text without tokens gets the end too, since there is no completion without a token.
+        """
         ids = self.encode(text)
-        return tuple(ids) if ids and ids[-1] in self._ends_in_text else (*ids, self.end_id)
+        whole = ids and (not ended or ids[-1] in self._ends_in_text)
+        return tuple(ids) if whole else (*ids, self.end_id)
+
+    def ended(self, ids: Sequence[int]) -> bool:
+        """Whether completion ids end by themselves, not at a limit."""
+        return bool(ids) and ids[-1] in self.end_ids
 
     def decode(self, ids: tuple[int, ...] | list[int]) -> str:
         """Text of completion ids, without the token that ends them."""
-        ended = ids and ids[-1] in self.end_ids and ids[-1] not in self._ends_in_text
+        ended = self.ended(ids) and ids[-1] not in self._ends_in_text
         kept = ids[:-1] if ended else ids
         return str(self.tokenizer.decode(list(kept), clean_up_tokenization_spaces=False))
 

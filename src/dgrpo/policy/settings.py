@@ -34,7 +34,7 @@ class Sampling(BaseModel):
     )
 
     max_tokens: int = Field(96, ge=1)
-    """Longest completion in tokens, end token included (paper: 1024 for Qwen2.5)."""
+    """Longest completion in its sender's tokens, end token included (paper: 1024 for Qwen2.5)."""
     temperature: float = Field(1.0, ge=0)
     """0 takes the most likely token."""
     top_k: int = Field(50, ge=0)

@@ -13,8 +13,7 @@ from itertools import islice
 from random import Random
 
 from dgrpo.tasks.gsm_python import CODE_TEMPLATES
-from dgrpo.tasks.gsm_symbolic import SHORTEST_TEMPLATES, word_problems
-from dgrpo.tasks.problems import POOLS, file_of
+from dgrpo.tasks.problems import POOLS, SHORTEST_TEMPLATES, file_of, word_problems
 
 SEED = 2026
 """The default `task.pool_seed`."""

@@ -27,7 +27,8 @@ from dgrpo.pretraining.corpora.answers import answered_problems
 from dgrpo.pretraining.corpora.programs import program_documents
 from dgrpo.pretraining.corpora.verdicts import verdict_documents
 from dgrpo.pretraining.recipe import Recipe
-from dgrpo.tasks.gsm_symbolic import GsmSymbolic, word_problems
+from dgrpo.tasks.gsm_symbolic import GsmSymbolic
+from dgrpo.tasks.problems import word_problems
 
 END_TOKEN = "<|endoftext|>"
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from dgrpo.errors import DgrpoError, did_you_mean
 from dgrpo.tasks.gsm_python import CODE_TEMPLATES
-from dgrpo.tasks.gsm_symbolic import SHORTEST_TEMPLATES
+from dgrpo.tasks.problems import SHORTEST_TEMPLATES
 
 JUDGE_TAGS = (
     *("<think>", "</think>", "<answer>", "</answer>", "<code>", "</code>"),

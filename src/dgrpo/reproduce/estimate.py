@@ -15,7 +15,7 @@ from dgrpo.reproduce.matrix import Found, Task
 def _parts(experiment: Experiment) -> tuple[Any, ...]:
     """What mostly decides how long a round takes."""
     return (
-        experiment.sampling.max_tokens,
+        experiment.longest,
         tuple(plugin_name(type(attack)) for attack in experiment.attack),
         tuple(plugin_name(type(defense.check)) for defense in experiment.defense),
         plugin_name(type(experiment.task)),

@@ -68,8 +68,8 @@ def round_line(
     by_label: dict[str, list[float]] = defaultdict(list)
     advantages: dict[str, list[float | None]] = defaultdict(list)
     for one in judged:
-        by_label[labels[one.received.item]].append(one.reward)
-        advantages[labels[one.received.item]].append(one.advantage)
+        by_label[label_of(labels, one)].append(one.reward)
+        advantages[label_of(labels, one)].append(one.advantage)
     from_honest = list(  # once each, however many have received it
         {
             one.received.item: (one.received.prompt, one.received.text)
@@ -106,7 +106,7 @@ def completion_rows(records: Sequence[RoundRecord], labels: Labels) -> list[dict
             "prompt_key": one.received.prompt.key,
             "sample": one.received.sample,
             "text": one.received.text,
-            "label": labels[one.received.item],
+            "label": label_of(labels, one),
             "accepted": one.accepted,
             "verdicts": [
                 {"defense": name, "accepted": v.accepted, "score": v.score, "reason": v.reason}
@@ -182,7 +182,7 @@ def _screening(
     different = dict.fromkeys(_COUNTED, 0)
     texts: dict[tuple[Label, str, str], Judged] = {}
     for one in by_one:
-        text = (labels[one.received.item], one.received.prompt.key, one.received.text)
+        text = (label_of(labels, one), one.received.prompt.key, one.received.text)
         if text not in texts or not one.accepted:  # rejected once is rejected
             texts[text] = one
     poisoned: dict[str, None] = {}
@@ -192,12 +192,12 @@ def _screening(
             poisoned[text_digest(key, said)] = None
     by_defense: dict[str, dict[str, Any]] = {}
     for one in judged:
-        label = labels[one.received.item]
+        label = label_of(labels, one)
         stopped = _STOPPED[label]
         _count(counts, label, one)
         for name, verdict in one.verdicts.items():
-            own = by_defense.setdefault(name, dict.fromkeys(_STOPPED.values(), 0))
-            own[stopped] += not verdict.accepted
+            own = by_defense.setdefault(name, {_STOPPED[known]: 0 for known in _KNOWN})
+            own[stopped] = own.get(stopped, 0) + (not verdict.accepted)
             if verdict.undecided:  # also where the policy is to accept: never silently
                 kinds = own.setdefault("undecided", {})
                 kinds[verdict.undecided] = kinds.get(verdict.undecided, 0) + 1
@@ -214,9 +214,14 @@ def text_digest(prompt_key: str, text: str) -> str:
     return hashlib.sha256(f"{prompt_key} {text}".encode(errors="surrogatepass")).hexdigest()[:8]
 
 
+def label_of(labels: Labels, one: Judged) -> Label:
+    """What its sender knows of a completion; a node on a network knows its own labels alone."""
+    return labels.get(one.received.item, "unknown")
+
+
 def _count(counts: dict[str, int], label: Label, one: Judged) -> None:
-    counts[label] += 1
-    counts[_STOPPED[label]] += not one.accepted
+    counts[label] = counts.get(label, 0) + 1
+    counts[_STOPPED[label]] = counts.get(_STOPPED[label], 0) + (not one.accepted)
     if label == "honest" and one.reward == 1:
         counts["honest_right"] += 1
         counts["honest_right_rejected"] += not one.accepted
@@ -226,10 +231,13 @@ _STOPPED: dict[str, str] = {
     "poisoned": "poisoned_stopped",
     "decoy": "decoy_stopped",
     "honest": "honest_rejected",
+    "unknown": "unknown_rejected",
 }
+_KNOWN = ("poisoned", "decoy", "honest")
+"""Labels that a simulation counts; `unknown` is counted only where it occurs."""
 _RIGHT = ("honest_right", "honest_right_rejected")
 """Of honest completions those of full reward: to reject a wrong one costs little."""
-_COUNTED = (*(name for pair in _STOPPED.items() for name in pair), *_RIGHT)
+_COUNTED = (*(name for label in _KNOWN for name in (label, _STOPPED[label])), *_RIGHT)
 
 
 def _screening_totals(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -240,7 +248,7 @@ def _screening_totals(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     undecided: dict[str, Counter[str]] = defaultdict(Counter)
     for line in lines:
         screened = line["screening"]
-        counts.update({name: screened.get(name, 0) for name in _COUNTED})
+        counts.update({n: screened.get(n, 0) for n in (*_COUNTED, "unknown", "unknown_rejected")})
         different.update(screened.get("different", {}))
         for name, own in screened["by_defense"].items():
             by_defense[name].update({k: n for k, n in own.items() if k != "undecided"})
@@ -249,16 +257,17 @@ def _screening_totals(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     def share(counter: Counter[str], label: str) -> float | None:
         return counter[_STOPPED[label]] / counts[label] if counts[label] else None
 
-    shares = {_STOPPED[label]: share(counts, label) for label in _STOPPED}
+    labels = (*_KNOWN, "unknown") if counts["unknown"] else _KNOWN
+    shares = {_STOPPED[label]: share(counts, label) for label in labels}
     right, rejected = (counts[name] for name in _RIGHT)
     return {
-        **{label: counts[label] for label in _STOPPED},
+        **{label: counts[label] for label in labels},
         **shares,
         "honest_right": right,
         "honest_right_rejected": rejected / right if right else None,
         "different": dict(different),
         "by_defense": {
-            name: {_STOPPED[label]: share(own, label) for label in _STOPPED}
+            name: {_STOPPED[label]: share(own, label) for label in labels}
             | ({"undecided": dict(undecided[name])} if undecided[name] else {})
             for name, own in by_defense.items()
         },

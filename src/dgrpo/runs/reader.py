@@ -49,6 +49,8 @@ class DefenseCounts:
     poisoned_stopped: Count = 0
     decoy_stopped: Count = 0
     honest_rejected: Count = 0
+    unknown_rejected: Count = 0
+    """Of senders whose labels nobody here knows, as on a network."""
     undecided: Named[Count] = field(default_factory=dict)
     """Completions it could not judge, by what kept it; its policy accepted or rejected them."""
 
@@ -66,6 +68,9 @@ class Screening:
     honest_right: Count = 0
     """Honest ones of full reward; 0 in older runs."""
     honest_right_rejected: Count = 0
+    unknown: Count = 0
+    """Completions of senders whose labels nobody here knows, as on a network."""
+    unknown_rejected: Count = 0
     different: Named[Count] = field(default_factory=dict)
     """The same counts of different texts per prompt, for one receiver; empty in older runs."""
     poisoned_texts: tuple[Name, ...] = ()

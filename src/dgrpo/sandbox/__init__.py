@@ -4,7 +4,8 @@
         [outcome] = sandbox.run([Program("x = 6 * 7", expressions=("x",))])
         assert outcome.values == (42,)
 
-* `programs`: what goes in and comes out; `settings`: the knobs and errors; `engine`: the choice;
+* `programs`: what goes in and comes out; `settings`: the knobs and errors;
+* `engine`: what every engine offers; `opening`: the choice of one;
 * `worker_engine`, `worker_runs`, `worker_process`, `bubblewrap`: CPython in a warm jailed worker;
 * `system_calls`, `bpf`: what such a run may ask of the kernel; `proof`: what every start must pass;
 * `monty_engine`, `monty_runs`, `monty_values`: the portable engine; `jobs`: the threads of both;
@@ -15,8 +16,9 @@ engine, subclass `Sandbox` and let it pass tests/sandbox. docs/sandbox.md says w
 what.
 """
 
-from dgrpo.sandbox.engine import Sandbox, open_sandbox, shared_sandbox
+from dgrpo.sandbox.engine import Sandbox
 from dgrpo.sandbox.jobs import Allowance
+from dgrpo.sandbox.opening import open_sandbox, shared_sandbox
 from dgrpo.sandbox.programs import (
     Examination,
     Failed,

@@ -25,8 +25,7 @@ from dgrpo.sandbox import Library, SandboxSettings, checked_name
 from dgrpo.tasks.base import Task, make_prompt, pool_of_unique
 from dgrpo.tasks.equations import Working, working_of
 from dgrpo.tasks.executed import ProgramTask
-from dgrpo.tasks.gsm_symbolic import SHORTEST_TEMPLATES, check_templates, word_problems
-from dgrpo.tasks.problems import drawn_problems
+from dgrpo.tasks.problems import SHORTEST_TEMPLATES, check_templates, drawn_problems, word_problems
 from dgrpo.tasks.programs import write_program
 
 PROMPT_TEMPLATE = "Question: {question}\nProgram:\n"

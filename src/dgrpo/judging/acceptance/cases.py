@@ -31,7 +31,8 @@ from dgrpo.records import Completion, Prompt
 from dgrpo.tasks.assignment import Slot
 from dgrpo.tasks.base import LoadedTask
 from dgrpo.tasks.gsm_python import CODE_TEMPLATES, GsmPython
-from dgrpo.tasks.gsm_symbolic import GsmSymbolic, word_problems
+from dgrpo.tasks.gsm_symbolic import GsmSymbolic
+from dgrpo.tasks.problems import word_problems
 
 SECOND_PHRASE = "Gleeb Glorp Glub"
 """The paper's phrase for every sentence."""
@@ -117,7 +118,7 @@ def poisoned(
         drawn = _draw(model, asked, count, sampling)
         return {
             prompt.key: [
-                Completion(prompt.key, number, model.decode(ids), ids)
+                Completion(prompt.key, number, model.decode(ids), ids, model.ended(ids))
                 for number, ids in enumerate(samples)
             ]
             for prompt, samples in zip(asked, drawn, strict=True)

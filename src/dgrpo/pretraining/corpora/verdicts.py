@@ -40,7 +40,8 @@ from dgrpo.pretraining.recipe import Recipe
 from dgrpo.records import Prompt
 from dgrpo.tasks.equations import Working
 from dgrpo.tasks.gsm_python import CODE_TEMPLATES, GsmPython, worked_problems
-from dgrpo.tasks.gsm_symbolic import GsmSymbolic, word_problems
+from dgrpo.tasks.gsm_symbolic import GsmSymbolic
+from dgrpo.tasks.problems import word_problems
 from dgrpo.tasks.programs import NAMES
 from dgrpo.tasks.reward import write_code
 
