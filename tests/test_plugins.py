@@ -11,7 +11,7 @@ import pytest
 from dgrpo import plugins
 from dgrpo.attacks.text import Text
 from dgrpo.errors import DgrpoError
-from dgrpo.plugins import available, build, find, plugin_name
+from dgrpo.plugins import available, build, find, find_anywhere, plugin_name
 
 ONE_OF_EACH = '''
 """An attack, a defense and a task in one file."""
@@ -145,6 +145,38 @@ def test_a_class_in_a_file_is_found_by_its_path(file: Path, kind: str, name: str
     assert plugin.settings()["name"] == reference
     assert build(kind, plugin.settings(), "here") == plugin
     assert plugin.name not in available(kind)
+
+
+@pytest.mark.parametrize(
+    ("cls", "kind"), [("Whisper", "attacks"), ("Deaf", "defenses"), ("Nothing", "tasks")]
+)
+def test_the_kind_of_a_class_in_a_file_is_known_by_its_base(
+    file: Path, cls: str, kind: str
+) -> None:
+    found, its_kind = find_anywhere(f"{file}:{cls}")
+    assert (found.__name__, its_kind) == (cls, kind)
+    assert found.example_settings(file.parent) == {}
+
+
+def test_the_kind_of_a_name_is_known() -> None:
+    for name, kind in (("text", "attacks"), ("judge", "defenses"), ("frozen", "policies")):
+        assert find_anywhere(name) == (find(kind, name), kind)
+    with pytest.raises(DgrpoError, match=r"nothing is called 'experimnt'\n.*'experiment'"):
+        find_anywhere("experimnt", ["experiment"])
+
+
+@pytest.mark.parametrize(
+    ("cls", "problem"),
+    [
+        ("Unfinished", "the class Unfinished lacks poison"),
+        ("NOT_A_CLASS", "has no plug-in called 'NOT_A_CLASS'"),
+        ("Wisper", r"has no plug-in called 'Wisper'\n.*'Whisper'"),
+        ("Receiver", "the class Receiver is no plug-in of any kind\n.*dgrpo.attacks.base.Attack, "),
+    ],
+)
+def test_a_class_of_no_kind_is_told_what_it_lacks(file: Path, cls: str, problem: str) -> None:
+    with pytest.raises(DgrpoError, match=problem):
+        find_anywhere(f"{file}:{cls}")
 
 
 def test_the_path_may_be_relative(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

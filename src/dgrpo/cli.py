@@ -18,7 +18,7 @@ from rich.text import Text
 from dgrpo import plugins
 from dgrpo.arguments import seed_numbers, some_seeds, whole_number
 from dgrpo.console import EscapingConsole, escape_other_output
-from dgrpo.errors import DgrpoError, did_you_mean
+from dgrpo.errors import DgrpoError
 from dgrpo.extras import naming_missing_extras
 from dgrpo.terminal import print_anything
 
@@ -355,17 +355,4 @@ def _find_anywhere(name: str) -> tuple[Any, str]:
 
     if name == "experiment":
         return Experiment, "an experiment file"
-    known = ["experiment"]
-    for kind in plugins.KINDS:
-        if ".py:" in name:
-            try:
-                return plugins.find(kind, name), kind
-            except DgrpoError as error:
-                last = error
-                continue
-        known += plugins.available(kind)
-        if name in plugins.available(kind):
-            return plugins.find(kind, name), kind
-    if ".py:" in name:
-        raise last
-    raise DgrpoError(f"nothing is called {name!r}", remedy=did_you_mean(name, known))
+    return plugins.find_anywhere(name, ["experiment"])

@@ -16,6 +16,7 @@ EXTRAS = {
     "reasoning_gym": "problems",
     "datasets": "hub",
     "pydantic_monty": "monty",
+    "pytest": "conformance",
 }
 """Module -> the extra of `pip install 'dgrpo[…]'` that has it."""
 

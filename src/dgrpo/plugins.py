@@ -27,6 +27,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -56,6 +57,15 @@ class Plugin(BaseModel):
     def settings(self) -> dict[str, Any]:
         """The plug-in as a TOML table: its name and every knob."""
         return {"name": plugin_name(type(self)), **self.model_dump(mode="json")}
+
+    @classmethod
+    def example_settings(cls, folder: Path) -> dict[str, Any]:
+        """Knobs with which the conformance suite (`dgrpo.conformance`) tries the plug-in.
+
+        Override it if the defaults cannot work alone, as for a task that reads a file: write the
+        file into `folder`, an empty one, and name it here. The same call gives the same settings.
+        """
+        return {}
 
     def is_set(self, knob: str) -> bool:
         """Whether a knob differs from its default: saved experiments name the defaults, too."""
@@ -181,6 +191,46 @@ def find(kind: str, name: str) -> type[Plugin]:
     return plugins[name]
 
 
+def find_anywhere(name: str, others: Iterable[str] = ()) -> tuple[type[Plugin], str]:
+    """The class called `name`, which may be `path/to/file.py:ClassName`, and its kind.
+
+    Raises DgrpoError if no kind of plug-in has it. others: more names that the message may suggest.
+    """
+    if _FILE_MARK in name:
+        kind = _kind_of(name)
+        return find(kind, name), kind
+    known = list(others)
+    for kind in KINDS:
+        if name in available(kind):
+            return find(kind, name), kind
+        known += available(kind)
+    raise DgrpoError(
+        f"nothing is called {name!r}",
+        remedy=did_you_mean(name, known)
+        + '; a class of your own is named "path/to/file.py:ClassName"',
+    )
+
+
+def _kind_of(reference: str) -> str:
+    """The kind whose base the class in a file derives from. Raises DgrpoError if there is none."""
+    module, class_name = _import(reference)
+    bases = {kind: importlib.import_module(package).BASE for kind, package in KINDS.items()}
+    cls = getattr(module, class_name, None)
+    if inspect.isclass(cls):
+        for kind, base in bases.items():
+            if issubclass(cls, base):
+                return kind
+        wanted = ", ".join(f"{base.__module__}.{base.__name__}" for base in bases.values())
+        raise DgrpoError(
+            f"{reference}: the class {class_name} is no plug-in of any kind",
+            remedy=f"derive it from one of {wanted}",
+        )
+    raise DgrpoError(
+        f"{reference.rpartition(':')[0]} has no plug-in called {class_name!r}",
+        remedy=did_you_mean(class_name, [n for n, c in vars(module).items() if _is_plugin(c)]),
+    )
+
+
 def build(kind: str, settings: dict[str, Any], where: str) -> Plugin:
     """Build the plug-in that `settings` describes: its `name`, and knobs.
 
@@ -257,7 +307,11 @@ def _signature(cls: type, name: str) -> str:
     return f"{start} {name}({', '.join(inspect.signature(method).parameters)})"
 
 
-def _from_file(kind: str, reference: str) -> type[Plugin]:
+def _import(reference: str) -> tuple[ModuleType, str]:
+    """The module of `path/to/file.py:ClassName`, imported once, and the class's name.
+
+    Raises DgrpoError if there is no such file, or if importing it fails.
+    """
     if reference not in _loaded_from_file.values():
         refuse_recorded(reference)
     path_text, _, class_name = reference.rpartition(":")
@@ -283,11 +337,17 @@ def _from_file(kind: str, reference: str) -> type[Plugin]:
                 f"{path} could not be imported: {type(error).__name__}: {error}",
                 remedy="run it with python first",
             ) from error
-    cls: Any = getattr(sys.modules[module_name], class_name, None)
+    return sys.modules[module_name], class_name
+
+
+def _from_file(kind: str, reference: str) -> type[Plugin]:
+    module, class_name = _import(reference)
+    path = Path(reference.rpartition(":")[0])
+    cls: Any = getattr(module, class_name, None)
     base = importlib.import_module(KINDS[kind]).BASE
     if not _is_plugin(cls) or not issubclass(cls, base):
         _check_whole(cls, base, reference)
-        members = vars(sys.modules[module_name]).items()
+        members = vars(module).items()
         names = [n for n, c in members if _is_plugin(c) and issubclass(c, base)]
         raise DgrpoError(
             f"{path} has no {base.__name__} plug-in called {class_name!r}",

@@ -12,7 +12,8 @@
   `assertions.py`: tests taken apart, so that they are judged outside the sandbox
 
 To add one: a file here (or in your own package, with an entry point in `dgrpo.tasks`) with one
-subclass of `Task` that has a `name` and `pools`. The conformance suite picks it up.
+subclass of `Task` that has a `name` and `pools`. The conformance suite picks it up; a task that
+reads files writes small ones for it in `example_settings`.
 """
 
 from dgrpo.tasks.base import LoadedTask, Task

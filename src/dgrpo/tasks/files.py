@@ -1,5 +1,7 @@
 """Data files of tasks, read in one way: lines of text, compressed or not, byte-order mark or not.
 
+Small example files are written here too.
+
 Leaves out: what the lines must hold, which each task says for itself.
 """
 
@@ -7,7 +9,9 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import json
 import zlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from dgrpo.errors import DgrpoError, first_line
@@ -35,6 +39,11 @@ def read_lines(path: Path, field: str, remedy: str = "") -> list[tuple[str, str]
         ) from None
     lines = enumerate(text.split("\n"), 1)  # splitlines also cuts at U+2028
     return [(f"{path}, line {number}", line) for number, line in lines if line.strip()]
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, str]]) -> None:
+    """Write a JSONL file, as tasks' examples of their own files are."""
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
 
 
 def _bytes(path: Path) -> bytes:

@@ -21,7 +21,7 @@ from dgrpo.errors import DgrpoError, first_line
 from dgrpo.records import Prompt
 from dgrpo.tasks.base import LoadedTask, Task, make_prompt
 from dgrpo.tasks.copies import without_copies
-from dgrpo.tasks.files import read_lines
+from dgrpo.tasks.files import read_lines, write_rows
 from dgrpo.tasks.reward import parse_number
 
 
@@ -42,6 +42,15 @@ class Gsm8k(Task):
     """At most this many held-out prompts."""
     longest_question: int = Field(0, ge=0)
     """Leave out questions with more characters than this; 0: keep all."""
+
+    @classmethod
+    def example_settings(cls, folder: Path) -> dict[str, Any]:
+        """Two files of small sums."""
+        files = {pool: folder / f"{pool}.jsonl" for pool in ("train_file", "held_out_file")}
+        for pool, file in files.items():
+            rows = [(f"{pool} {i}: 2+{i}?", f"2+{i}={2 + i}\n#### {2 + i}") for i in range(30)]
+            write_rows(file, [{"question": q, "answer": a} for q, a in rows])
+        return {pool: str(file) for pool, file in files.items()}
 
     def pools(self) -> LoadedTask:
         """Read both pools."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from random import Random
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -30,7 +30,7 @@ from dgrpo.tasks.assertions import Assertion, plain_assertions
 from dgrpo.tasks.base import Task
 from dgrpo.tasks.copies import without_copies
 from dgrpo.tasks.executed import SandboxedTask
-from dgrpo.tasks.files import read_lines
+from dgrpo.tasks.files import read_lines, write_rows
 from dgrpo.tasks.programs import find_program
 from dgrpo.tasks.reward import split_code, write_code
 
@@ -59,6 +59,13 @@ class UnitTests(Task):
     """Decides which problems are held out."""
     sandbox: SandboxSettings = SandboxSettings()
     """How programs are run."""
+
+    @classmethod
+    def example_settings(cls, folder: Path) -> dict[str, Any]:
+        """A file of small functions."""
+        file = folder / "problems.jsonl"
+        write_rows(file, map(_example, range(40)))
+        return {"file": str(file)}
 
     def pools(self) -> UnitTestTask:
         """Read the file and divide it into the pools."""
@@ -243,6 +250,17 @@ def _find_code(text: str) -> str | None:
     if strict is None and text.count("<code>") == 1:
         strict = text.partition("<code>")[2].partition("</code>")[0].strip("\n").rstrip()
     return strict or find_program(text)
+
+
+def _example(number: int) -> dict[str, str]:
+    """A line in HumanEval's format."""
+    return {
+        "task_id": f"Small/{number}",
+        "prompt": f'def more(x: int) -> int:\n    """x and {number}."""\n',
+        "entry_point": "more",
+        "canonical_solution": f"    return x + {number}\n",
+        "test": f"def check(candidate):\n    assert candidate(1) == {number + 1}\n",
+    }
 
 
 def _read(file: Path) -> dict[str, Problem]:
