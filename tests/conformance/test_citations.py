@@ -19,7 +19,7 @@ SOURCES = sorted(
 CITED = re.compile(r"(?<![\w*{./-])[\w][\w./-]*\.(?:py|md|toml)\b(?!\.\w)")
 NOT_HERE = re.compile(r"\b(?:DESIGN|PAPER|STYLE|GUARD)\b")
 """Notes that this repository does not hold."""
-MADE_UP = {"path/to/file.py", "path.py", "my_defense.py"}
+MADE_UP = {"path/to/file.py", "path.py", "my.py", "my_defense.py"}
 """Names that stand for a reader's own files."""
 FILES = {
     f"/{file.relative_to(ROOT).as_posix()}"
