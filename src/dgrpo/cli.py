@@ -42,7 +42,7 @@ def main() -> None:
         with naming_missing_extras():
             app(console=out, error_console=err)
     except DgrpoError as error:
-        err.print(Text.assemble(("error:", "bold red"), f" {error}"))
+        err.print(Text.assemble(("error:", "bold red"), f" {error}"), soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt as stop:
         err.print(escape(str(stop) or "stopped"), soft_wrap=True, highlight=False)

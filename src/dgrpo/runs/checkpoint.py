@@ -55,8 +55,9 @@ def checkpoint_folder(path: Path) -> Path:
 
     Raises DgrpoError for a link.
     """
-    current, old = refuse_link(path / "checkpoint"), refuse_link(path / "checkpoint.old")
-    return old if old.exists() and not current.exists() else current  # between the two renames
+    current, old = refuse_link(path / "checkpoint"), path / "checkpoint.old"
+    between_renames = old.is_dir() and not old.is_symlink() and not current.exists()
+    return old if between_renames else current
 
 
 def _checkpoint_head(folder: Path) -> tuple[dict[str, Any], int]:
