@@ -36,7 +36,7 @@ from dgrpo.records import (
     TokenStatistics,
     UpdateStats,
 )
-from dgrpo.screening import MODEL, REWARDS, Mounted, start_defenses
+from dgrpo.screening import MODEL, REWARDS, Mounted, rewards_of, start_defenses
 from dgrpo.tasks.assignment import Assignment, Slot, Topology
 from dgrpo.tasks.base import LoadedTask
 
@@ -157,11 +157,10 @@ class Node:
         async def score(
             completions: Sequence[Completion], statistics: Collection[str]
         ) -> list[TokenStatistics]:
-            prompts = {**self.task.by_key, **{s.prompt.key: s.prompt for s in slots}}
             return await self.policy.score(
                 [
                     ScoreItem(
-                        prompts[one.prompt_key].text,
+                        self.task.by_key[one.prompt_key].text,
                         one.token_ids or self.model.encode_completion(one.text, ended=one.ended),
                     )
                     for one in completions
@@ -234,8 +233,7 @@ class Node:
 
     def rewards(self, received: Sequence[Received]) -> tuple[float, ...]:
         """One per completion, against the node's own ground truth."""
-        pairs = [(one.prompt, one.text) for one in received]
-        return tuple(self.task.rewards_by_sender(pairs, [one.sender for one in received]))
+        return rewards_of(self.task, received)
 
     def parts(self, received: Sequence[Received]) -> list[list[int]]:
         """Indices of what is screened and learned from together: whole groups, in order.

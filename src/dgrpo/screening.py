@@ -19,6 +19,7 @@ from dgrpo.records import Batch, Received, TokenStatistics, Verdict
 
 if TYPE_CHECKING:
     from dgrpo.experiment import NamedDefense
+    from dgrpo.tasks.base import LoadedTask
 
 REWARDS, MODEL = "rewards", "model"
 """What a receiver may offer beside statistics per token."""
@@ -72,6 +73,12 @@ def start_defenses(named: Sequence[NamedDefense], receiver: Receiver) -> list[Mo
     ]
 
 
+def rewards_of(task: LoadedTask, received: Sequence[Received]) -> tuple[float, ...]:
+    """One per completion, against the receiver's own ground truth."""
+    pairs = [(one.prompt, one.text) for one in received]
+    return tuple(task.rewards_by_sender(pairs, [one.sender for one in received]))
+
+
 async def screen(defenses: Sequence[Mounted], batch: Batch, receiver: Screener) -> Screened:
     """Ask every defense about every completion.
 
@@ -104,15 +111,11 @@ async def screen_parts(
         return
     whole = await screen([d for d in defenses if not d.per_completion], batch, receiver)
     each = [d for d in defenses if d.per_completion]
-    order = [d.label for d in defenses]
     for indices in parts:
         part = batch.part(indices)
         screened = await screen(each, part, receiver)
-        verdicts = tuple(
-            {label: both[label] for both in [whole.verdicts[i] | own] for label in order}
-            for i, own in zip(indices, screened.verdicts, strict=True)
-        )
-        yield part, _screened(verdicts)
+        both = [whole.verdicts[i] | own for i, own in zip(indices, screened.verdicts, strict=True)]
+        yield part, _screened(tuple({d.label: one[d.label] for d in defenses} for one in both))
 
 
 def _screened(verdicts: tuple[dict[str, Verdict], ...]) -> Screened:

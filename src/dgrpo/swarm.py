@@ -124,8 +124,8 @@ class Swarm:
 
     def _check_arrival(self) -> None:
         """Raise DgrpoError if nothing that a mounted attack writes would be received."""
-        honest = self.nodes[: self.experiment.nodes - self.experiment.malicious]
-        malicious = self.nodes[len(honest) :]
+        honest = [node for node in self.nodes if not node.malicious]
+        malicious = [node for node in self.nodes if node.malicious]
         for attack in self.experiment.attack:
             senders = [n for n in malicious if self.experiment.attack_of(n.index) == attack]
             roomiest = max(

@@ -20,7 +20,7 @@ from dgrpo.policy.scoring import score_items
 from dgrpo.policy.settings import Sampling
 from dgrpo.policy.statistics import known_statistics
 from dgrpo.records import Batch, Prompt, Received, TokenStatistics
-from dgrpo.screening import MODEL, REWARDS, Screened, screen, start_defenses
+from dgrpo.screening import MODEL, REWARDS, Screened, rewards_of, screen, start_defenses
 from dgrpo.tasks.assignment import Topology
 from dgrpo.tasks.base import LoadedTask
 
@@ -95,11 +95,7 @@ class Guard:
 
     def screen_received(self, received: Sequence[Received]) -> Screened:
         """The same for completions that are records already."""
-        rewards: tuple[float, ...] = ()
-        if self.task is not None:
-            pairs = [(one.prompt, one.text) for one in received]
-            senders = [one.sender for one in received]
-            rewards = tuple(self.task.rewards_by_sender(pairs, senders))
+        rewards = rewards_of(self.task, received) if self.task is not None else ()
         batch = Batch(self._batches, tuple(received), rewards)
         self._batches += 1
         return _run(screen(self._defenses, batch, self))

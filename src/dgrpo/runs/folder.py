@@ -22,7 +22,6 @@ import polars
 import torch
 
 from dgrpo.errors import DgrpoError, first_line
-from dgrpo.escaping import shown
 from dgrpo.runs.checkpoint import checkpoint_folder, load_checkpoint, updates_done
 from dgrpo.runs.files import (
     append_bytes,
@@ -290,17 +289,6 @@ class Restored(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
-
-
-def rounds_of(table: dict[str, Any], file: Path) -> int:
-    """`rounds` in a file's table. Raises DgrpoError where it is missing."""
-    rounds = table.get("rounds")
-    if not isinstance(rounds, int):
-        raise DgrpoError(
-            f"{file} is damaged: rounds = {shown(rounds)}",
-            remedy=f"delete {file.parent} to start this seed again",
-        )
-    return rounds
 
 
 def _parsed(lines: Sequence[bytes]) -> list[dict[str, Any]]:
